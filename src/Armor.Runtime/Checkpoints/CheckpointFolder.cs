@@ -1,5 +1,6 @@
 using System.Collections.Frozen;
 using System.Text.Json;
+using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Checkpoints;
 
@@ -13,10 +14,12 @@ public sealed class CheckpointFolder : IDisposable
     internal const string IndexFileName = "model.safetensors.index.json";
 
     private readonly FrozenDictionary<string, SafetensorsFile> _fileByTensor;
+    private readonly Lazy<ModelConfiguration> _configuration;
 
     private CheckpointFolder(string folder, IReadOnlyList<SafetensorsFile> files, IReadOnlyDictionary<string, SafetensorsFile> fileByTensor)
     {
         Folder = folder;
+        _configuration = new Lazy<ModelConfiguration>(() => ModelConfiguration.Load(folder));
         Files = files;
         _fileByTensor = fileByTensor.ToFrozenDictionary(StringComparer.Ordinal);
         TensorsInFileOrder = [.. files.SelectMany(file => file.TensorsInFileOrder.Where(tensor => _fileByTensor.GetValueOrDefault(tensor.Name) == file))];
@@ -25,6 +28,10 @@ public sealed class CheckpointFolder : IDisposable
 
     /// <summary>The folder's path as it was given.</summary>
     public string Folder { get; }
+
+    /// <summary>What the folder's <c>config.json</c> says; read at the first use.</summary>
+    /// <exception cref="CheckpointException">The file is missing or breaks a rule.</exception>
+    public ModelConfiguration Configuration => _configuration.Value;
 
     /// <summary>The safetensors files, by name.</summary>
     public IReadOnlyList<SafetensorsFile> Files { get; }

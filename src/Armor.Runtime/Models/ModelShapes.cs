@@ -1,0 +1,129 @@
+namespace Armor.Runtime.Models;
+
+/// <summary>The names and shapes of a family's tensors: one description that loading, calibration, pruning and both forward passes follow.</summary>
+public static class ModelShapes
+{
+    /// <summary>Token embedding, [vocabulary, hidden].</summary>
+    public const string Embedding = "model.embed_tokens.weight";
+
+    /// <summary>Norm before the head, [hidden].</summary>
+    public const string FinalNorm = "model.norm.weight";
+
+    /// <summary>The head, [vocabulary, hidden]; absent where it is tied to the embedding.</summary>
+    public const string Head = "lm_head.weight";
+
+    /// <summary>Name within a layer of the norm before attention, [hidden].</summary>
+    public const string AttentionNorm = "input_layernorm.weight";
+
+    /// <summary>Name within a layer of the norm before the MLP, [hidden].</summary>
+    public const string MlpNorm = "post_attention_layernorm.weight";
+
+    /// <summary>Name within a layer of the queries' norm, [head size], where the family has one.</summary>
+    public const string QueryNorm = "self_attn.q_norm.weight";
+
+    /// <summary>Name within a layer of the keys' norm, [head size], where the family has one.</summary>
+    public const string KeyNorm = "self_attn.k_norm.weight";
+
+    /// <summary>Name within a layer of the queries' projection.</summary>
+    public const string Query = "self_attn.q_proj";
+
+    /// <summary>Name within a layer of the keys' projection.</summary>
+    public const string Key = "self_attn.k_proj";
+
+    /// <summary>Name within a layer of the values' projection.</summary>
+    public const string Value = "self_attn.v_proj";
+
+    /// <summary>Name within a layer of attention's output projection.</summary>
+    public const string AttentionOutput = "self_attn.o_proj";
+
+    /// <summary>Name within a layer of the MLP's gate.</summary>
+    public const string Gate = "mlp.gate_proj";
+
+    /// <summary>Name within a layer of the MLP's widening projection.</summary>
+    public const string Up = "mlp.up_proj";
+
+    /// <summary>Name within a layer of the MLP's output projection.</summary>
+    public const string Down = "mlp.down_proj";
+
+    /// <summary>The prefix of a layer's names, with its final point: <c>model.layers.3.</c></summary>
+    /// <param name="layer">Index of the layer, from 0.</param>
+    public static string LayerPrefix(int layer) => FormattableString.Invariant($"model.layers.{layer}.");
+
+    /// <summary>The linears of a decoder layer in the order of the forward pass, group by group.</summary>
+    /// <param name="configuration">The model.</param>
+    public static IReadOnlyList<LinearDescription> Linears(ModelConfiguration configuration)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        var hidden = configuration.HiddenSize;
+        var intermediate = configuration.IntermediateSize;
+        var query = configuration.QuerySize;
+        var keyValue = configuration.KeyValueSize;
+        var bias = configuration.QueryKeyValueBias;
+        return
+        [
+            new(Query, LinearGroup.AttentionInput, query, hidden, bias),
+            new(Key, LinearGroup.AttentionInput, keyValue, hidden, bias),
+            new(Value, LinearGroup.AttentionInput, keyValue, hidden, bias),
+            new(AttentionOutput, LinearGroup.AttentionOutput, hidden, query, configuration.OutputBias),
+            new(Gate, LinearGroup.MlpInput, intermediate, hidden, configuration.MlpBias),
+            new(Up, LinearGroup.MlpInput, intermediate, hidden, configuration.MlpBias),
+            new(Down, LinearGroup.MlpOutput, hidden, intermediate, configuration.MlpBias),
+        ];
+    }
+
+    /// <summary>The full names of all decoder linears, layer by layer, without <c>.weight</c>: what pruning works through.</summary>
+    /// <param name="configuration">The model.</param>
+    public static IEnumerable<string> LinearNames(ModelConfiguration configuration)
+    {
+        var linears = Linears(configuration);
+        return Enumerable.Range(0, configuration.LayerCount).SelectMany(layer => linears.Select(linear => LayerPrefix(layer) + linear.Name));
+    }
+
+    /// <summary>The tensors of one decoder layer, named within the layer (without <see cref="LayerPrefix"/>).</summary>
+    /// <param name="configuration">The model.</param>
+    public static IEnumerable<TensorShape> EnumerateLayer(ModelConfiguration configuration)
+    {
+        yield return new(AttentionNorm, [configuration.HiddenSize]);
+        foreach (var linear in Linears(configuration))
+        {
+            yield return new(linear.Name + ".weight", [linear.Rows, linear.Columns]);
+            if (linear.HasBias)
+            {
+                yield return new(linear.Name + ".bias", [linear.Rows]);
+            }
+        }
+
+        if (configuration.QueryKeyNorm)
+        {
+            yield return new(QueryNorm, [configuration.HeadSize]);
+            yield return new(KeyNorm, [configuration.HeadSize]);
+        }
+
+        yield return new(MlpNorm, [configuration.HiddenSize]);
+    }
+
+    /// <summary>Every tensor that a checkpoint of the configuration holds, with its shape. A tied head is not listed.</summary>
+    /// <param name="configuration">The model.</param>
+    public static IEnumerable<TensorShape> Enumerate(ModelConfiguration configuration)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        yield return new(Embedding, [configuration.VocabularySize, configuration.HiddenSize]);
+        for (var layer = 0; layer < configuration.LayerCount; layer++)
+        {
+            foreach (var tensor in EnumerateLayer(configuration))
+            {
+                yield return tensor with { Name = LayerPrefix(layer) + tensor.Name };
+            }
+        }
+
+        yield return new(FinalNorm, [configuration.HiddenSize]);
+        if (!configuration.TieWordEmbeddings)
+        {
+            yield return new(Head, [configuration.VocabularySize, configuration.HiddenSize]);
+        }
+    }
+
+    /// <summary>Number of parameters; a tied head counts once.</summary>
+    /// <param name="configuration">The model.</param>
+    public static long ParameterCount(ModelConfiguration configuration) => Enumerate(configuration).Sum(tensor => tensor.ElementCount);
+}
