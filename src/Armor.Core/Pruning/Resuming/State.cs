@@ -33,12 +33,12 @@ internal sealed record State(int Version, SortedDictionary<string, string> Finge
         }
         catch (JsonException exception)
         {
-            throw new CheckpointException($"{path}: not the state of a pruning run: {exception.Message}", exception);
+            throw new CheckpointException(path, "not the state of a pruning run", null, "JSON", exception.Message, exception);
         }
 
         return state?.Fingerprint is not null && state.Version == CurrentVersion
             ? state
-            : throw new CheckpointException($"{path}: expected the state of a pruning run, version {CurrentVersion}; found version {state?.Version ?? 0}.");
+            : throw new CheckpointException(path, "not the state of a pruning run", null, $"version {CurrentVersion}", $"version {state?.Version ?? 0}");
     }
 
     /// <summary>Writes the state under another name, then renames it.</summary>
