@@ -28,7 +28,8 @@ public class ModelPrunerResumeTests
     {
         ModelPrunerOptions options = Resume with { Calibration = mode };
         ModelPruningReport whole = Run("whole", options);
-        for (int stop = 0; stop < LinearCount; stop++)
+        // In and between groups of linears, in the first layer and in the last.
+        foreach (int stop in new[] { 0, 1, 3, 6, 7, 12, 13 })
         {
             string name = "stopped" + stop;
             Assert.That(() => Run(name, options, stopAfter: stop), Throws.InstanceOf<OperationCanceledException>());

@@ -61,7 +61,7 @@ public class ModelPrunerTests
             float[] product = layer.ToDense();
             double error = weight.Zip(product, (w, p) => Math.Pow(w - p, 2)).Sum() / weight.Sum(w => (double)w * w);
             Assert.That(error, Is.InRange(1e-6, 0.3), linear.Name);
-            Assert.That((layer.OutputWrapper!.BlockSize, layer.InputWrapper!.BlockSize), Is.EqualTo((linear.OutputBlock, linear.InputBlock)));
+            Assert.That((layer.OutputWrapper?.BlockSize, layer.InputWrapper?.BlockSize), Is.EqualTo(((int?)linear.OutputBlock, (int?)linear.InputBlock)));
             Assert.That(linear.Loss, Is.LessThanOrEqualTo(linear.StartLoss));
             Assert.That(linear.Bytes, Is.EqualTo(layer.StorageBytes(TensorElementType.Float16)));
             Assert.That(linear.DenseBytes, Is.EqualTo(2 * weight.Length));
@@ -75,7 +75,7 @@ public class ModelPrunerTests
         Assert.That(progress.Where(record => record.Finished).Select(record => record.Linear), Is.EqualTo(names));
         Assert.That(progress.Where(record => record.Finished).Select(record => record.Index), Is.EqualTo(Enumerable.Range(1, names.Length)));
         Assert.That(progress[^1].Remaining, Is.EqualTo(TimeSpan.Zero));
-        Assert.That(progress, Has.Some.Matches<ModelPruningProgress>(record => !record.Finished && record.Loss is > 0));
+        Assert.That(progress, Has.Some.Matches<ModelPruningProgress>(record => record is { Finished: false, Loss: > 0 }));
     }
 
     [TestCase(TensorElementType.BFloat16, null, TensorElementType.BFloat16)]
