@@ -1,20 +1,65 @@
+using System.Text;
+
 namespace Armor.Runtime.Checkpoints;
 
-/// <summary>A checkpoint's file is missing, damaged, or says something that cannot be right; the message names file, place, expected and found.</summary>
+/// <summary>
+/// A checkpoint that breaks a rule of its format, misses a part, or cannot be written. Names the file and, where they are known, the tensor
+/// and what was expected and found.
+/// </summary>
 public class CheckpointException : IOException
 {
-    /// <summary>Creates the exception.</summary>
-    /// <param name="message">File, tensor or key, expected and found.</param>
-    public CheckpointException(string message)
-        : base(message)
+    /// <summary>Describes a broken rule.</summary>
+    /// <param name="file">The file or folder.</param>
+    /// <param name="problem">What is wrong, as a clause without a full stop.</param>
+    /// <param name="tensor">The tensor, if one is concerned.</param>
+    /// <param name="expected">What the rule asks for.</param>
+    /// <param name="found">What is there.</param>
+    /// <param name="innerException">The cause, if another exception is.</param>
+    public CheckpointException(
+        string file, string problem, string? tensor = null, string? expected = null, string? found = null, Exception? innerException = null)
+        : base(Compose(file, problem, tensor, expected, found), innerException)
     {
+        FilePath = file;
+        Problem = problem;
+        Tensor = tensor;
+        Expected = expected;
+        Found = found;
     }
 
-    /// <summary>Creates the exception with its cause.</summary>
-    /// <param name="message">File, tensor or key, expected and found.</param>
-    /// <param name="innerException">The cause.</param>
-    public CheckpointException(string message, Exception innerException)
-        : base(message, innerException)
+    /// <summary>The file or folder concerned.</summary>
+    public string FilePath { get; }
+
+    /// <summary>What is wrong, without file, tensor and values.</summary>
+    public string Problem { get; }
+
+    /// <summary>The tensor concerned, or null.</summary>
+    public string? Tensor { get; }
+
+    /// <summary>What the rule asks for, or null.</summary>
+    public string? Expected { get; }
+
+    /// <summary>What was found, or null.</summary>
+    public string? Found { get; }
+
+    private static string Compose(string file, string problem, string? tensor, string? expected, string? found)
     {
+        var text = new StringBuilder(file).Append(": ");
+        if (tensor is not null)
+        {
+            text.Append("tensor '").Append(tensor).Append("': ");
+        }
+
+        text.Append(problem);
+        if (expected is not null)
+        {
+            text.Append("; expected ").Append(expected);
+        }
+
+        if (found is not null)
+        {
+            text.Append(expected is null ? "; found " : ", found ").Append(found);
+        }
+
+        return text.Append('.').ToString();
     }
 }

@@ -24,7 +24,7 @@ internal static class ConfigurationParser
     {
         if (root.ValueKind != JsonValueKind.Object)
         {
-            throw new CheckpointException($"{source}: expected a JSON object, found {root.ValueKind}");
+            throw new CheckpointException(source, "the configuration is not a JSON object", null, "an object", root.ValueKind.ToString());
         }
 
         var violations = new List<string>();
@@ -33,7 +33,7 @@ internal static class ConfigurationParser
         var configuration = Read(reader, family);
         if (violations.Count > 0)
         {
-            throw new CheckpointException($"{source}: {string.Join("; ", violations)}");
+            throw new CheckpointException(source, string.Join("; ", violations));
         }
 
         return configuration;

@@ -99,7 +99,7 @@ public sealed record ModelConfiguration
         }
         catch (Exception exception) when (exception is IOException or UnauthorizedAccessException)
         {
-            throw new CheckpointException($"{path}: cannot be read: {exception.Message}", exception);
+            throw new CheckpointException(path, $"the file cannot be read: {exception.Message.TrimEnd('.')}", innerException: exception);
         }
 
         return Parse(json, path);
@@ -120,7 +120,7 @@ public sealed record ModelConfiguration
         }
         catch (JsonException exception)
         {
-            throw new CheckpointException($"{source}: not valid JSON: {exception.Message}", exception);
+            throw new CheckpointException(source, $"not valid JSON: {exception.Message.TrimEnd('.')}", innerException: exception);
         }
 
         using (document)

@@ -1,0 +1,2 @@
+namespace Armor.Core.Pruning.Resuming;
+internal static class PartFile { public const string Extension = ".safetensors"; }

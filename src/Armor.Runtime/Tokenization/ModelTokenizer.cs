@@ -1,0 +1,142 @@
+using System.Text;
+using Microsoft.ML.Tokenizers;
+
+namespace Armor.Runtime.Tokenization;
+
+/// <summary>
+/// A model's own tokenizer, read from its folder: <c>tokenizer.json</c> (byte-level BPE as of Llama 3 and Qwen, byte-fallback BPE as of Llama 2 and
+/// Mistral) or SentencePiece's <c>tokenizer.model</c>. Immutable and safe for several threads.
+/// </summary>
+public sealed class ModelTokenizer
+{
+    private readonly ITextEncoder encoder;
+    private readonly TokenTable table;
+    private readonly Dictionary<string, int> ids;
+    private readonly AddedTokenSplitter allTokens;
+    private readonly AddedTokenSplitter plainTokens;
+    private readonly bool prependsSpace;
+
+    private ModelTokenizer(
+        ITextEncoder encoder, IReadOnlyDictionary<string, int> vocabulary, IReadOnlyList<AddedToken> added, bool byteLevel, bool prependsSpace, int? beginOfSequence)
+    {
+        this.encoder = encoder;
+        this.prependsSpace = prependsSpace;
+        table = new TokenTable(vocabulary, added, byteLevel);
+        ids = new Dictionary<string, int>(vocabulary, StringComparer.Ordinal);
+        foreach (AddedToken token in added)
+        {
+            ids[token.Content] = token.Id;
+        }
+
+        allTokens = new AddedTokenSplitter(added);
+        plainTokens = new AddedTokenSplitter(added.Where(token => !token.Special));
+        SpecialTokens = added.Where(token => token.Special).ToDictionary(token => token.Content, token => token.Id, StringComparer.Ordinal);
+        BeginOfSequence = beginOfSequence;
+    }
+
+    /// <summary>One more than the highest id; a model's embedding has at least as many rows.</summary>
+    public int VocabularySize => table.Count;
+
+    /// <summary>The id that starts a sequence, or null for a tokenizer that starts with none (Qwen).</summary>
+    public int? BeginOfSequence { get; }
+
+    /// <summary>The special tokens (control marks that are no text) by their written form.</summary>
+    public IReadOnlyDictionary<string, int> SpecialTokens { get; }
+
+    /// <summary>Reads the tokenizer of a model folder: <c>tokenizer.json</c> if there is one, else <c>tokenizer.model</c>.</summary>
+    /// <param name="folder">A folder in Hugging Face layout.</param>
+    /// <returns>The tokenizer.</returns>
+    /// <exception cref="Checkpoints.CheckpointException">There is neither file, or the file is damaged or of a kind that is not supported.</exception>
+    public static ModelTokenizer Load(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        string json = Path.Combine(folder, "tokenizer.json");
+        if (File.Exists(json))
+        {
+            return FromDefinition(TokenizerJson.Read(json));
+        }
+
+        string model = Path.Combine(folder, "tokenizer.model");
+        return File.Exists(model)
+            ? FromSentencePiece(model)
+            : throw TokenizerErrors.Create(folder, "the folder has no tokenizer", "tokenizer.json or tokenizer.model", "neither");
+    }
+
+    /// <summary>Turns text into ids.</summary>
+    /// <param name="text">The text; an empty one gives no ids but the start.</param>
+    /// <param name="addBeginOfSequence">Whether <see cref="BeginOfSequence"/>, where the tokenizer has one, comes first.</param>
+    /// <param name="parseSpecialTokens">
+    /// Whether special tokens written out in the text become their ids. Leave it off for text from outside: there, they are only characters.
+    /// </param>
+    /// <returns>The ids.</returns>
+    /// <exception cref="Checkpoints.CheckpointException">The tokenizer file's pattern takes too long on this text.</exception>
+    public IReadOnlyList<int> Encode(string text, bool addBeginOfSequence = true, bool parseSpecialTokens = false)
+    {
+        ArgumentNullException.ThrowIfNull(text);
+        var tokens = new List<int>((text.Length / 3) + 2);
+        if (addBeginOfSequence && BeginOfSequence is { } begin)
+        {
+            tokens.Add(begin);
+        }
+
+        (parseSpecialTokens ? allTokens : plainTokens).Split(
+            text,
+            (start, length) => encoder.Encode(length == text.Length ? text : text.Substring(start, length), start == 0, tokens),
+            token => tokens.Add(token.Id));
+        return tokens;
+    }
+
+    /// <summary>Turns ids into text. Bytes that are no UTF-8 become U+FFFD.</summary>
+    /// <param name="tokens">The ids.</param>
+    /// <param name="skipSpecialTokens">Whether special tokens, such as the start of the sequence, are left out.</param>
+    /// <returns>The text.</returns>
+    /// <exception cref="ArgumentOutOfRangeException">An id that no token has.</exception>
+    public string Decode(IEnumerable<int> tokens, bool skipSpecialTokens = true)
+    {
+        ArgumentNullException.ThrowIfNull(tokens);
+        TokenDecoder decoder = CreateDecoder(skipSpecialTokens);
+        var text = new StringBuilder();
+        foreach (int token in tokens)
+        {
+            text.Append(decoder.Append(token));
+        }
+
+        return text.Append(decoder.Finish()).ToString();
+    }
+
+    /// <summary>A decoder for tokens that come one by one.</summary>
+    /// <param name="skipSpecialTokens">Whether special tokens are left out.</param>
+    /// <returns>A decoder for one sequence.</returns>
+    public TokenDecoder CreateDecoder(bool skipSpecialTokens = true) => new(table, prependsSpace, skipSpecialTokens);
+
+    /// <summary>The id of a token as the vocabulary writes it.</summary>
+    /// <param name="token">Its written form, such as <c>&lt;/s&gt;</c> or <c>Ġworld</c>.</param>
+    /// <returns>The id, or null.</returns>
+    public int? TokenToId(string token) => ids.TryGetValue(token, out int id) ? id : null;
+
+    /// <summary>A token as the vocabulary writes it.</summary>
+    /// <param name="id">Its id.</param>
+    /// <returns>The written form, or null where no token has the id.</returns>
+    public string? IdToToken(int id) => table.Name(id);
+
+    private static ModelTokenizer FromDefinition(TokenizerDefinition definition) => new(
+        new BytePairEncoder(definition), definition.Vocabulary, definition.AddedTokens, definition.ByteLevel, definition.PrependsSpace, definition.BeginOfSequence);
+
+    private static ModelTokenizer FromSentencePiece(string path)
+    {
+        SentencePieceTokenizer tokenizer = SentencePieceEncoder.Open(path);
+        var control = new List<AddedToken>();
+        foreach (string? name in (string?[])[tokenizer.UnknownToken, tokenizer.BeginningOfSentenceToken, tokenizer.EndOfSentenceToken])
+        {
+            if (!string.IsNullOrEmpty(name) && tokenizer.Vocabulary.TryGetValue(name, out int id))
+            {
+                control.Add(new AddedToken(id, name, Special: true, StripLeft: false, StripRight: false, SingleWord: false));
+            }
+        }
+
+        int? begin = control.FirstOrDefault(token => token.Content == tokenizer.BeginningOfSentenceToken)?.Id;
+        return new ModelTokenizer(
+            new SentencePieceEncoder(tokenizer), tokenizer.Vocabulary, control, byteLevel: false, tokenizer.AddDummyPrefix,
+            TokenizerConfiguration.Read(path).AddBeginOfSequence == false ? null : begin);
+    }
+}

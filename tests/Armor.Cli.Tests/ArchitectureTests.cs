@@ -1,0 +1,47 @@
+using ArchUnitNET.Domain;
+using ArchUnitNET.Fluent;
+using ArchUnitNET.Loader;
+using ArchUnitNET.NUnit;
+using static ArchUnitNET.Fluent.ArchRuleDefinition;
+using Assembly = System.Reflection.Assembly;
+
+namespace Armor.Cli.Tests;
+
+/// <summary>Arrows point down only: Cli → Core → Runtime, and pruning sees kernels through their interface alone.</summary>
+public class ArchitectureTests
+{
+    private static readonly Assembly Runtime = typeof(Armor.Runtime.Checkpoints.CheckpointException).Assembly;
+    private static readonly Assembly Core = typeof(Armor.Core.Calibration.ActivationStatistics).Assembly;
+    private static readonly Assembly Cli = Assembly.Load("Armor.Cli");
+
+    private static readonly Architecture Architecture = new ArchLoader().LoadAssemblies(Runtime, Core, Cli).Build();
+
+    [Test]
+    public void RuntimeKnowsNothingAboveItAndNoTorch() =>
+        AssertReferences(Runtime, name => name.StartsWith("System", StringComparison.Ordinal) || name is "Microsoft.ML.Tokenizers" or "netstandard"
+            || name.StartsWith("Microsoft.Bcl", StringComparison.Ordinal) || name == "Microsoft.Win32.Primitives");
+
+    [Test]
+    public void CoreKnowsOnlyTheRuntimeBelowIt() =>
+        AssertReferences(Core, name => !name.StartsWith("Armor.", StringComparison.Ordinal) || name == "Armor.Runtime");
+
+    [Test]
+    public void PruningNeverSeesOneBackend()
+    {
+        IArchRule rule = Types().That().ResideInAssembly(Core).And().ResideInNamespaceMatching(@"^Armor\.Core\.Pruning(\..*)?$")
+            .Should().NotDependOnAnyTypesThat().ResideInNamespaceMatching(@"^Armor\.Runtime\.Kernels\.Cpu(\..*)?$")
+            .Because("pruning works with any IKernelBackend");
+        rule.Check(Architecture);
+    }
+
+    [Test]
+    public void StationsOfTheRuntimeDoNotLookUp()
+    {
+        IArchRule rule = Types().That().ResideInAssembly(Runtime).And().ResideInNamespaceMatching(@"^Armor\.Runtime\.(Factorization|Kernels)(\..*)?$")
+            .Should().NotDependOnAnyTypesThat().ResideInNamespaceMatching(@"^Armor\.Runtime\.(Models|Generation|Tokenization)(\..*)?$");
+        rule.Check(Architecture);
+    }
+
+    private static void AssertReferences(Assembly assembly, Func<string, bool> allowed) =>
+        Assert.That(assembly.GetReferencedAssemblies().Select(reference => reference.Name!).Where(name => !allowed(name)), Is.Empty);
+}
