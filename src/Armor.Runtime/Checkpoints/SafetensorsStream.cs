@@ -1,4 +1,3 @@
-using System.Numerics;
 using System.Runtime.InteropServices;
 
 namespace Armor.Runtime.Checkpoints;
@@ -10,6 +9,7 @@ namespace Armor.Runtime.Checkpoints;
 internal sealed class SafetensorsStream : IDisposable
 {
     private const int Piece = 1 << 14;
+    private const int CopyPiece = 1 << 24;
 
     private readonly int _headerLength;
     private readonly string _temporaryPath;
@@ -51,7 +51,7 @@ internal sealed class SafetensorsStream : IDisposable
     /// <summary>The whole tensors so far with their checksums.</summary>
     public IEnumerable<(TensorDescription Tensor, uint Checksum)> Written => _tensors.Zip(_checksums);
 
-    public static Stream OpenFile(string path) => new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.None, bufferSize: 1 << 20);
+    public static Stream OpenFile(string path) => new FileStream(path, FileMode.Create, FileAccess.ReadWrite, FileShare.None, bufferSize: 1 << 20);
 
     /// <summary>Begins the next tensor.</summary>
     public void Begin(TensorDescription tensor)
@@ -98,6 +98,15 @@ internal sealed class SafetensorsStream : IDisposable
         }
     }
 
+    /// <summary>Appends a tensor of a folder unchanged.</summary>
+    public void AppendCopy(CheckpointFolder source, TensorDescription tensor)
+    {
+        for (long start = 0; start < tensor.ByteCount; start += CopyPiece)
+        {
+            Append(source.GetBytes(tensor.Name, start, (int)Math.Min(CopyPiece, tensor.ByteCount - start)));
+        }
+    }
+
     /// <summary>Appends values to the current tensor, rounded to its type.</summary>
     public void AppendFloat32(ReadOnlySpan<float> values)
     {
@@ -131,9 +140,19 @@ internal sealed class SafetensorsStream : IDisposable
             throw new InvalidOperationException($"Tensor '{Current?.Name}' of {Path} lacks {Remaining} bytes.");
         }
 
-        var header = SafetensorsHeader.Format(_tensors, metadata, _headerLength);
+        var header = SafetensorsHeader.Format(_tensors, metadata);
         Guard(() =>
         {
+            // Room that the header does not need is given back where it counts, else padded with spaces.
+            if ((_headerLength - header.Length) * 4096L > _stream.Length)
+            {
+                MoveBody(header.Length);
+            }
+            else
+            {
+                header = SafetensorsHeader.Format(_tensors, metadata, _headerLength);
+            }
+
             _stream.Position = 0;
             _stream.Write(header);
             if (_stream is FileStream file)
@@ -171,6 +190,22 @@ internal sealed class SafetensorsStream : IDisposable
         {
             // A temporary name may remain; the final one never holds part of a file.
         }
+    }
+
+    private void MoveBody(int headerLength)
+    {
+        var buffer = new byte[1 << 20];
+        var length = _stream.Length;
+        for (long start = _headerLength; start < length; start += buffer.Length)
+        {
+            var piece = buffer.AsSpan(0, (int)Math.Min(buffer.Length, length - start));
+            _stream.Position = start;
+            _stream.ReadExactly(piece);
+            _stream.Position = start - _headerLength + headerLength;
+            _stream.Write(piece);
+        }
+
+        _stream.SetLength(length - _headerLength + headerLength);
     }
 
     private void CheckRange(TensorDescription tensor, ReadOnlySpan<float> values, ReadOnlySpan<ushort> stored)

@@ -99,6 +99,13 @@ public sealed class SafetensorsWriter : IDisposable
         return new SafetensorsWriter(new SafetensorsStream(path, headerLength, open), declared, copy);
     }
 
+    /// <summary>Writes the next tensor as it is in a folder.</summary>
+    internal void Copy(CheckpointFolder source, TensorDescription tensor)
+    {
+        Begin(tensor.Name);
+        _stream.AppendCopy(source, tensor);
+    }
+
     private void Begin(string name)
     {
         ArgumentNullException.ThrowIfNull(name);

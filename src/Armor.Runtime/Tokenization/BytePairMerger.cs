@@ -17,10 +17,10 @@ internal sealed class BytePairMerger(IReadOnlyDictionary<long, BytePairMerger.Me
     internal static Dictionary<long, Merge> Index(IReadOnlyList<MergeRule> rules)
     {
         var index = new Dictionary<long, Merge>(rules.Count);
-        for (int rank = 0; rank < rules.Count; rank++)
+        foreach (MergeRule rule in rules)
         {
             // A repeated pair keeps its last rank, as in a map that is filled in file order.
-            index[Key(rules[rank].Left, rules[rank].Right)] = new Merge(rank, rules[rank].Result);
+            index[Key(rule.Left, rule.Right)] = new Merge(rule.Rank, rule.Result);
         }
 
         return index;

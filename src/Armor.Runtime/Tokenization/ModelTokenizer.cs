@@ -1,5 +1,4 @@
 using System.Text;
-using Microsoft.ML.Tokenizers;
 
 namespace Armor.Runtime.Tokenization;
 
@@ -9,29 +8,29 @@ namespace Armor.Runtime.Tokenization;
 /// </summary>
 public sealed class ModelTokenizer
 {
-    private readonly ITextEncoder encoder;
+    private readonly BytePairEncoder encoder;
     private readonly TokenTable table;
     private readonly Dictionary<string, int> ids;
     private readonly AddedTokenSplitter allTokens;
     private readonly AddedTokenSplitter plainTokens;
     private readonly bool prependsSpace;
 
-    private ModelTokenizer(
-        ITextEncoder encoder, IReadOnlyDictionary<string, int> vocabulary, IReadOnlyList<AddedToken> added, bool byteLevel, bool prependsSpace, int? beginOfSequence)
+    private ModelTokenizer(TokenizerDefinition definition)
     {
-        this.encoder = encoder;
-        this.prependsSpace = prependsSpace;
-        table = new TokenTable(vocabulary, added, byteLevel);
-        ids = new Dictionary<string, int>(vocabulary, StringComparer.Ordinal);
-        foreach (AddedToken token in added)
+        encoder = new BytePairEncoder(definition);
+        prependsSpace = definition.PrependsSpace;
+        table = new TokenTable(definition.Vocabulary, definition.AddedTokens, definition.ByteLevel);
+        ids = new Dictionary<string, int>(definition.Vocabulary, StringComparer.Ordinal);
+        SpecialTokens = definition.AddedTokens.Where(token => token.Special)
+            .DistinctBy(token => token.Content).ToDictionary(token => token.Content, token => token.Id, StringComparer.Ordinal);
+        foreach (AddedToken token in definition.AddedTokens)
         {
             ids[token.Content] = token.Id;
         }
 
-        allTokens = new AddedTokenSplitter(added);
-        plainTokens = new AddedTokenSplitter(added.Where(token => !token.Special));
-        SpecialTokens = added.Where(token => token.Special).ToDictionary(token => token.Content, token => token.Id, StringComparer.Ordinal);
-        BeginOfSequence = beginOfSequence;
+        allTokens = new AddedTokenSplitter(definition.AddedTokens);
+        plainTokens = new AddedTokenSplitter(definition.AddedTokens.Where(token => !token.Special));
+        BeginOfSequence = definition.BeginOfSequence;
     }
 
     /// <summary>One more than the highest id; a model's embedding has at least as many rows.</summary>
@@ -53,12 +52,12 @@ public sealed class ModelTokenizer
         string json = Path.Combine(folder, "tokenizer.json");
         if (File.Exists(json))
         {
-            return FromDefinition(TokenizerJson.Read(json));
+            return new ModelTokenizer(TokenizerJson.Read(json));
         }
 
         string model = Path.Combine(folder, "tokenizer.model");
         return File.Exists(model)
-            ? FromSentencePiece(model)
+            ? new ModelTokenizer(SentencePieceModel.Read(model))
             : throw TokenizerErrors.Create(folder, "the folder has no tokenizer", "tokenizer.json or tokenizer.model", "neither");
     }
 
@@ -118,25 +117,4 @@ public sealed class ModelTokenizer
     /// <param name="id">Its id.</param>
     /// <returns>The written form, or null where no token has the id.</returns>
     public string? IdToToken(int id) => table.Name(id);
-
-    private static ModelTokenizer FromDefinition(TokenizerDefinition definition) => new(
-        new BytePairEncoder(definition), definition.Vocabulary, definition.AddedTokens, definition.ByteLevel, definition.PrependsSpace, definition.BeginOfSequence);
-
-    private static ModelTokenizer FromSentencePiece(string path)
-    {
-        SentencePieceTokenizer tokenizer = SentencePieceEncoder.Open(path);
-        var control = new List<AddedToken>();
-        foreach (string? name in (string?[])[tokenizer.UnknownToken, tokenizer.BeginningOfSentenceToken, tokenizer.EndOfSentenceToken])
-        {
-            if (!string.IsNullOrEmpty(name) && tokenizer.Vocabulary.TryGetValue(name, out int id))
-            {
-                control.Add(new AddedToken(id, name, Special: true, StripLeft: false, StripRight: false, SingleWord: false));
-            }
-        }
-
-        int? begin = control.FirstOrDefault(token => token.Content == tokenizer.BeginningOfSentenceToken)?.Id;
-        return new ModelTokenizer(
-            new SentencePieceEncoder(tokenizer), tokenizer.Vocabulary, control, byteLevel: false, tokenizer.AddDummyPrefix,
-            TokenizerConfiguration.Read(path).AddBeginOfSequence == false ? null : begin);
-    }
 }

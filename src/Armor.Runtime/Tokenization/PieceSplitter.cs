@@ -12,6 +12,8 @@ internal sealed class PieceSplitter
     /// <summary>An untrusted pattern may backtrack without end.</summary>
     private static readonly TimeSpan MatchLimit = TimeSpan.FromSeconds(30);
 
+    internal static readonly PieceSplitter None = new();
+
     private readonly List<Cut> cuts = [];
 
     private PieceSplitter()

@@ -13,6 +13,7 @@ internal sealed class TextNormalizer(IReadOnlyList<TextNormalizer.Step> steps)
         Decompose,
         Prepend,
         Replace,
+        CollapseSpaces,
     }
 
     internal bool PrependsSpace => steps.Any(step => step is { Kind: StepKind.Prepend, Content: " " or "▁" });
@@ -25,6 +26,7 @@ internal sealed class TextNormalizer(IReadOnlyList<TextNormalizer.Step> steps)
             {
                 StepKind.Compose => CanonicalForm.Compose(text),
                 StepKind.Decompose => CanonicalForm.Decompose(text),
+                StepKind.CollapseSpaces => string.Join(' ', text.Split(' ', StringSplitOptions.RemoveEmptyEntries)),
                 StepKind.Prepend => text.Length == 0 ? text : step.Content + text,
                 _ => text.Replace(step.Pattern, step.Content, StringComparison.Ordinal),
             };
@@ -32,6 +34,14 @@ internal sealed class TextNormalizer(IReadOnlyList<TextNormalizer.Step> steps)
 
         return text;
     }
+
+    /// <summary>SentencePiece's identity rule: spaces are written <c>▁</c>.</summary>
+    internal static TextNormalizer SentencePiece(bool collapseSpaces, bool prependSpace) => new(
+    [
+        .. collapseSpaces ? [new Step(StepKind.CollapseSpaces)] : Array.Empty<Step>(),
+        .. prependSpace ? [new Step(StepKind.Prepend, Content: "▁")] : Array.Empty<Step>(),
+        new Step(StepKind.Replace, " ", "▁"),
+    ]);
 
     /// <summary>Reads a normalizer.</summary>
     /// <exception cref="Checkpoints.CheckpointException">A step is of an unknown kind.</exception>

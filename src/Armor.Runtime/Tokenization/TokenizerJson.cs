@@ -34,6 +34,7 @@ internal static class TokenizerJson
             Vocabulary = vocabulary,
             Merges = ReadMerges(model, vocabulary),
             ByteLevel = splitter.ByteLevel,
+            ByteFallback = byteFallback,
             IgnoreMerges = model.Flag("ignore_merges"),
             UnknownToken = !unknown.IsNull && vocabulary.TryGetValue(unknown.AsString(), out int id) ? id : null,
             Normalizer = normalizer,
@@ -120,7 +121,7 @@ internal static class TokenizerJson
         foreach (JsonReading item in model.Array("merges"))
         {
             (string left, string right) = ReadPair(item);
-            rules.Add(new MergeRule(Find(left), Find(right), Find(left + right)));
+            rules.Add(new MergeRule(Find(left), Find(right), Find(left + right), rules.Count));
 
             int Find(string token) => vocabulary.TryGetValue(token, out int id)
                 ? id

@@ -1,0 +1,212 @@
+using Armor.Core.Pruning.SparseCores;
+using Armor.Core.Pruning.Wrappers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning;
+
+/// <summary>
+/// The loop of one stage: cycles of core and wrapper steps, with noise and momentum (annealing), then without noise (polish). Keeps the best state
+/// it saw; knows nothing of how a step is made.
+/// </summary>
+internal sealed class AlternatingMinimisation : IDisposable
+{
+    // Beyond this growth of the loss in a cycle the noise was too strong: back to the best state.
+    private const double BlowUp = 1.5;
+    private const double CalmerAfterBlowUp = 0.7;
+    private const double GainDecay = 0.99;
+
+    private readonly PruningFrame frame;
+    private readonly IWrapperOptimizer wrappers;
+    private readonly ISparseCoreSelector selector;
+    private readonly ulong seed;
+    private readonly int threads;
+    private readonly Action<int, double> report;
+    private readonly CancellationToken cancellationToken;
+    private readonly ArmorFactorization best;
+    private readonly ArmorFactorization current;
+
+    public AlternatingMinimisation(
+        ArmorFactorization start,
+        PruningFrame frame,
+        IWrapperOptimizer wrappers,
+        ISparseCoreSelector selector,
+        ulong seed,
+        int threads,
+        Action<int, double> report,
+        CancellationToken cancellationToken)
+    {
+        this.frame = frame;
+        this.wrappers = wrappers;
+        this.selector = selector;
+        this.seed = seed;
+        this.threads = threads;
+        this.report = report;
+        this.cancellationToken = cancellationToken;
+        current = start.Clone();
+        best = start.Clone();
+        BestLoss = frame.RelativeLoss(start);
+    }
+
+    /// <summary>The lowest relative loss so far.</summary>
+    public double BestLoss { get; private set; }
+
+    /// <summary>Cycles run.</summary>
+    public int Cycles { get; private set; }
+
+    /// <summary>The best state; owned by this loop.</summary>
+    public ArmorFactorization Best => best;
+
+    /// <summary>Cycles with bounded noise on the masks that fades to none, and steady momentum. Ends at the best state.</summary>
+    public void Anneal(PruningStage stage)
+    {
+        double groups = frame.Target.numel() / 4.0;
+        double loss = BestLoss;
+        double strength = 1;
+        int sinceRestart = 0;
+        ArmorFactorization? previous = null;
+        try
+        {
+            for (int k = 0; k < stage.AnnealingCycles; k++)
+            {
+                ArmorFactorization before = current.Clone();
+                if (previous is not null)
+                {
+                    Extrapolate(before, previous, stage.AnnealingMomentum * sinceRestart / (sinceRestart + 1.0));
+                    previous.Dispose();
+                }
+
+                previous = before;
+                double fade = (1 - ((double)k / stage.AnnealingCycles)) * strength;
+                double bound = stage.AnnealingBound * fade * loss * frame.TotalLoss / groups;
+                double next = Cycle(new AnnealingNoise((float)(stage.AnnealingShare * fade), (float)bound));
+                sinceRestart++;
+                if (!(next < BlowUp * loss))
+                {
+                    current.CopyFrom(best);
+                    previous.Dispose();
+                    previous = null;
+                    strength *= CalmerAfterBlowUp;
+                    loss = BestLoss;
+                    sinceRestart = 0;
+                    continue;
+                }
+
+                loss = next;
+            }
+        }
+        finally
+        {
+            previous?.Dispose();
+        }
+
+        current.CopyFrom(best);
+    }
+
+    /// <summary>Cycles without noise; extrapolations that raise the loss are taken back. Ends at the best state.</summary>
+    public StopReason Polish(PruningStage stage)
+    {
+        double loss = BestLoss;
+        double gain = stage.Momentum?.Gain ?? 1;
+        int t = 0;
+        int sinceImproved = 0;
+        double improvedFrom = BestLoss;
+        ArmorFactorization? previous = null;
+        try
+        {
+            for (int k = 1; k <= stage.PolishCycles; k++)
+            {
+                ArmorFactorization before = current.Clone();
+                double next;
+                if (stage.Momentum is { } momentum && previous is not null && t > 0)
+                {
+                    Extrapolate(before, previous, t / (t + momentum.Lag) * gain);
+                    next = Cycle(default);
+                    if (!(next <= loss))
+                    {
+                        t = (int)(t * momentum.KeptOnRejection);
+                        gain = Math.Max(1, gain * GainDecay);
+                        current.CopyFrom(before);
+                        next = Cycle(default);
+                    }
+                }
+                else
+                {
+                    next = Cycle(default);
+                }
+
+                previous?.Dispose();
+                previous = before;
+                loss = next;
+                t = stage.Momentum is { } options && k >= options.WarmUpCycles ? t + 1 : 0;
+                if (stage.EarlyStopping is { } stopping)
+                {
+                    bool improved = improvedFrom - BestLoss > Math.Max(stopping.Relative * improvedFrom, stopping.Absolute);
+                    sinceImproved = improved ? 0 : sinceImproved + 1;
+                    improvedFrom = improved ? BestLoss : improvedFrom;
+                    if (sinceImproved >= stopping.Patience)
+                    {
+                        return StopReason.Converged;
+                    }
+                }
+            }
+        }
+        finally
+        {
+            previous?.Dispose();
+            current.CopyFrom(best);
+        }
+
+        return StopReason.CyclesDone;
+    }
+
+    /// <summary>Frees the states.</summary>
+    public void Dispose()
+    {
+        current.Dispose();
+        best.Dispose();
+    }
+
+    // One core step and one wrapper step; the best state is kept.
+    private double Cycle(AnnealingNoise noise)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        var context = new StepContext(frame.Target, frame.Loss)
+        {
+            Step = Cycles,
+            Seed = Seeds.Mix(seed, (ulong)Cycles),
+            Noise = noise,
+            MaxDegreeOfParallelism = threads,
+            CancellationToken = cancellationToken,
+        };
+        selector.Step(current, context);
+        wrappers.Step(current, context);
+        Cycles++;
+        double loss = frame.RelativeLoss(current);
+        if (loss < BestLoss)
+        {
+            BestLoss = loss;
+            best.CopyFrom(current);
+        }
+
+        report(Cycles, BestLoss);
+        return loss;
+    }
+
+    // current = x + β(x − x_prev); core values only where both supports agree.
+    private void Extrapolate(ArmorFactorization x, ArmorFactorization previous, double beta)
+    {
+        if (beta == 0)
+        {
+            return;
+        }
+
+        using var scope = NewDisposeScope();
+        Tensor both = x.Core.ne(0) & previous.Core.ne(0);
+        current.Core = x.Core + ((x.Core - previous.Core) * both * beta);
+        current.OutputBlocks = x.OutputBlocks is { } a ? lerp(previous.OutputBlocks!, a, 1 + beta) : null;
+        current.InputBlocks = x.InputBlocks is { } b ? lerp(previous.InputBlocks!, b, 1 + beta) : null;
+    }
+
+    private static Tensor lerp(Tensor from, Tensor to, double share) => from + ((to - from) * share);
+}

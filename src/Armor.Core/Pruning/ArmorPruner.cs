@@ -1,0 +1,263 @@
+using System.Diagnostics;
+using Armor.Core.Calibration;
+using Armor.Core.Pruning.Baselines;
+using Armor.Core.Pruning.Losses;
+using Armor.Core.Pruning.SparseCores;
+using Armor.Core.Pruning.Wrappers;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning;
+
+/// <summary>
+/// Prunes one weight: composes a loss, a wrapper optimiser and a core selector, runs the stages of its options and returns the best factorisation
+/// that it saw. It never ends above the NoWag-P start. Safe to use from several threads.
+/// </summary>
+/// <example>
+/// <code>
+/// PrunedWeight pruned = ArmorPruner.Create(ArmorPrunerOptions.Balanced).Prune(weight, statistics);
+/// </code>
+/// </example>
+public sealed class ArmorPruner
+{
+    private readonly ArmorPrunerOptions options;
+    private readonly ArmorPrunerParts parts;
+
+    private ArmorPruner(ArmorPrunerOptions options, ArmorPrunerParts parts)
+    {
+        this.options = options;
+        this.parts = parts;
+    }
+
+    /// <summary>Makes a pruner.</summary>
+    /// <param name="options">The options; <see cref="ArmorPrunerOptions.Balanced"/> is a good start.</param>
+    /// <param name="parts">Own implementations of the loss, the wrapper optimiser or the core selector, in place of those the options name.</param>
+    /// <exception cref="ArgumentException">The options are not valid; the message lists every violation.</exception>
+    public static ArmorPruner Create(ArmorPrunerOptions options, ArmorPrunerParts? parts = null)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        options.Validate();
+        return new ArmorPruner(options, parts ?? new ArmorPrunerParts());
+    }
+
+    /// <summary>Prunes a weight.</summary>
+    /// <param name="weight">W [d_out, d_in], d_in a multiple of four, finite, any floating type. Not changed.</param>
+    /// <param name="statistics">The statistics of its inputs, of dimension d_in.</param>
+    /// <param name="name">The tensor's name: part of the seed and of messages.</param>
+    /// <param name="progress">Told after every cycle.</param>
+    /// <param name="cancellationToken">Stops between cycles and within long steps.</param>
+    /// <returns>The factors and how it went.</returns>
+    /// <exception cref="ArgumentException">The weight is not a finite matrix of suitable shape, or the statistics do not fit it.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled; nothing is returned.</exception>
+    public PrunedWeight Prune(
+        Tensor weight,
+        ActivationStatistics statistics,
+        string name = "weight",
+        IProgress<PruningProgress>? progress = null,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(weight);
+        ArgumentNullException.ThrowIfNull(statistics);
+        ArgumentNullException.ThrowIfNull(name);
+        Check(weight, statistics, name);
+
+        long started = Stopwatch.GetTimestamp();
+        using var noGradient = no_grad();
+        using var scope = NewDisposeScope();
+        List<string> notes = [];
+        var run = new Run(weight.to(float32).to(CPU).contiguous(), statistics, name, notes, progress, cancellationToken);
+        PrunedWeight result = options.Method switch
+        {
+            PruningMethod.Armor => Factorize(run, BlockSizes.For(options, weight.shape[0], weight.shape[1]), options.Stages),
+            PruningMethod.Dense24 => Factorize(run, default, [options.Dense24Stage]),
+            _ => Mask(run),
+        };
+        return result with { Elapsed = Stopwatch.GetElapsedTime(started) };
+    }
+
+    private static void Check(Tensor weight, ActivationStatistics statistics, string name)
+    {
+        string shape = $"[{string.Join(", ", weight.shape)}]";
+        if (weight.dim() != 2 || weight.shape[0] == 0 || weight.shape[1] == 0 || weight.shape[1] % 4 != 0)
+        {
+            throw new ArgumentException($"{name}: expected a weight [d_out, d_in] with d_in a multiple of four; found {shape}.", nameof(weight));
+        }
+
+        if (statistics.Dimension != weight.shape[1])
+        {
+            throw new ArgumentException(
+                $"{name}: expected statistics of dimension {weight.shape[1]} for a weight {shape}; found {statistics.Dimension}.", nameof(statistics));
+        }
+
+        using var scope = NewDisposeScope();
+        long bad = weight.isfinite().logical_not().sum().ToInt64();
+        if (bad > 0)
+        {
+            throw new ArgumentException($"{name}: expected finite values; found {bad} that are NaN or infinite.", nameof(weight));
+        }
+    }
+
+    // The plain 2:4 baselines; their loss is the layer's output error under the best Hessian at hand.
+    private PrunedWeight Mask(Run run)
+    {
+        Tensor weight = run.Weight;
+        Tensor h = run.Statistics.Diagonal;
+        Tensor pruned;
+        switch (options.Method)
+        {
+            case PruningMethod.Magnitude:
+                pruned = TwoFourMask.Magnitude(weight);
+                break;
+            case PruningMethod.Wanda:
+                pruned = TwoFourMask.Wanda(weight, h);
+                break;
+            case PruningMethod.NoWagP:
+                pruned = TwoFourMask.NoWagP(weight, h);
+                break;
+            case PruningMethod.SparseGpt:
+                Tensor hessian = run.Statistics.Hessian
+                    ?? throw new ArgumentException($"{run.Name}: SparseGPT needs statistics with a Hessian; found the diagonal only.", nameof(run));
+                (pruned, double damping) = SparseGpt.Prune(weight, hessian, options.HessianDamping, run.CancellationToken);
+                if (damping > options.HessianDamping)
+                {
+                    run.Notes.Add($"The Hessian could be factorised only with damping {damping:g2} instead of {options.HessianDamping:g2}.");
+                }
+
+                break;
+            default:
+                throw new InvalidOperationException($"Unknown method {options.Method}.");
+        }
+
+        StageLoss measure = run.Statistics.Hessian is null ? StageLoss.Diagonal : StageLoss.FullHessian;
+        using PruningFrame frame = PruningFrame.For(weight, run.Statistics, measure, options.HessianDamping, parts.Loss);
+        using var factorization = new ArmorFactorization(pruned, null, null);
+        using var start = new ArmorFactorization(TwoFourMask.NoWagP(weight, h), null, null);
+        return new PrunedWeight(
+            LayerFolding.ToLayer(factorization), frame.RelativeLoss(factorization), frame.RelativeLoss(start), 0, StopReason.CyclesDone, default, run.Notes);
+    }
+
+    private PrunedWeight Factorize(Run run, BlockSizes sizes, IReadOnlyList<PruningStage> wanted)
+    {
+        Tensor weight = Target(run);
+        List<PruningStage> stages = [.. wanted.Where(stage => stage.Loss != StageLoss.FullHessian || run.Statistics.Hessian is not null || parts.Loss is not null)];
+        if (stages.Count == 0)
+        {
+            throw new ArgumentException($"{run.Name}: every stage needs a Hessian and the statistics have only its diagonal.", nameof(run));
+        }
+
+        if (stages.Count < wanted.Count)
+        {
+            run.Notes.Add("Stages under the full Hessian were left out: the statistics have only its diagonal.");
+        }
+
+        using var scope = NewDisposeScope();
+        Tensor mask = TwoFourMask.Largest(WeightNormalization.Of(weight).Weight.square() * run.Statistics.Diagonal.to(float32));
+        ArmorFactorization? state = null;
+        try
+        {
+            var outcome = default(StageOutcome);
+            int cycles = 0;
+            for (int index = 0; index < stages.Count; index++)
+            {
+                using PruningFrame frame = PruningFrame.For(weight, run.Statistics, stages[index].Loss, options.HessianDamping, parts.Loss);
+                using ArmorFactorization start = frame.Start(mask, sizes);
+                ArmorFactorization next = RunStage(run, frame, start, state, stages[index], (index, stages.Count), out outcome);
+                state?.Dispose();
+                state = next;
+                cycles += outcome.Cycles;
+            }
+
+            return new PrunedWeight(LayerFolding.ToLayer(state!), outcome.Loss, outcome.StartLoss, cycles, outcome.Reason, default, run.Notes);
+        }
+        finally
+        {
+            state?.Dispose();
+        }
+    }
+
+    // Runs a stage from the better of the NoWag-P start and what the stages before have reached, so that no stage ends above either.
+    private ArmorFactorization RunStage(
+        Run run, PruningFrame frame, ArmorFactorization start, ArmorFactorization? reached, PruningStage stage, (int Index, int Count) place,
+        out StageOutcome outcome)
+    {
+        double startLoss = frame.RelativeLoss(start);
+        using ArmorFactorization from = start.Clone();
+        if (reached is not null)
+        {
+            using ArmorFactorization entered = reached.Clone();
+            frame.Enter(entered);
+            if (frame.RelativeLoss(entered) < startLoss)
+            {
+                from.CopyFrom(entered);
+            }
+            else
+            {
+                run.Notes.Add($"Stage {place.Index + 1} ({stage.Loss}) began anew from NoWag-P: the stage before had ended above it.");
+            }
+        }
+
+        IWrapperOptimizer wrappers = parts.WrapperOptimizer?.Invoke() ?? CreateWrappers();
+        ISparseCoreSelector selector = parts.CoreSelector?.Invoke() ?? CreateSelector();
+        try
+        {
+            ulong seed = Seeds.Mix(Seeds.Mix(unchecked((ulong)options.Seed), run.Name), (ulong)place.Index);
+            int total = stage.AnnealingCycles + stage.PolishCycles;
+            using var loop = new AlternatingMinimisation(
+                from, frame, wrappers, selector, seed, options.MaxDegreeOfParallelism,
+                (cycle, loss) => run.Progress?.Report(new PruningProgress(place.Index, place.Count, Math.Min(cycle, total), total, loss)),
+                run.CancellationToken);
+            if (stage.AnnealingCycles > 0)
+            {
+                loop.Anneal(stage);
+            }
+
+            StopReason reason = loop.Polish(stage);
+            outcome = new StageOutcome(loop.BestLoss, startLoss, loop.Cycles, reason);
+            ArmorFactorization result = loop.Best.Clone();
+            frame.Leave(result);
+            return result;
+        }
+        finally
+        {
+            (wrappers as IDisposable)?.Dispose();
+            (selector as IDisposable)?.Dispose();
+        }
+    }
+
+    private Tensor Target(Run run)
+    {
+        if (!options.CrossTarget || run.Statistics.CrossMoment is not { } cross)
+        {
+            return run.Weight;
+        }
+
+        Tensor? target = CrossTarget.Of(run.Weight, run.Statistics.Hessian!, cross, options.HessianDamping);
+        if (target is null)
+        {
+            run.Notes.Add("The cross target had no finite solution; the weight itself was the target.");
+        }
+
+        return target ?? run.Weight;
+    }
+
+    private IWrapperOptimizer CreateWrappers() => options.WrapperAlgorithm switch
+    {
+        WrapperAlgorithm.LeastSquares => new LeastSquaresWrappers(),
+        WrapperAlgorithm.Adam => new AdamWrappers(options.LearningRate),
+        WrapperAlgorithm.GradientDescent => new GradientDescentWrappers(),
+        _ => throw new InvalidOperationException($"Unknown wrapper algorithm {options.WrapperAlgorithm}."),
+    };
+
+    private ISparseCoreSelector CreateSelector() => options.CoreAlgorithm switch
+    {
+        CoreAlgorithm.ExactSweep => new ExactSweep(),
+        CoreAlgorithm.GroupByGradient => new GroupByGradient(),
+        CoreAlgorithm.GroupAtRandom => new GroupAtRandom(),
+        _ => throw new InvalidOperationException($"Unknown core algorithm {options.CoreAlgorithm}."),
+    };
+
+    private readonly record struct StageOutcome(double Loss, double StartLoss, int Cycles, StopReason Reason);
+
+    private sealed record Run(
+        Tensor Weight, ActivationStatistics Statistics, string Name, List<string> Notes, IProgress<PruningProgress>? Progress, CancellationToken CancellationToken);
+}

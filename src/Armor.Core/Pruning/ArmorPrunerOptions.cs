@@ -1,0 +1,206 @@
+namespace Armor.Core.Pruning;
+
+/// <summary>The ways to make a weight 2:4 sparse.</summary>
+public enum PruningMethod
+{
+    /// <summary>A·S·B: a 2:4 core between block-diagonal wrappers.</summary>
+    Armor,
+
+    /// <summary>A plain 2:4 weight by exact sweeps under the full Hessian, no wrappers.</summary>
+    Dense24,
+
+    /// <summary>SparseGPT (Frantar and Alistarh 2023).</summary>
+    SparseGpt,
+
+    /// <summary>NoWag-P (Liu et al. 2025).</summary>
+    NoWagP,
+
+    /// <summary>Wanda (Sun et al. 2024).</summary>
+    Wanda,
+
+    /// <summary>The two largest magnitudes of each four.</summary>
+    Magnitude,
+}
+
+/// <summary>Which wrappers a factorisation has.</summary>
+public enum WrapperSides
+{
+    /// <summary>A and B.</summary>
+    Both,
+
+    /// <summary>B only: one product less at inference; twice the block size costs the same storage.</summary>
+    Input,
+
+    /// <summary>A only.</summary>
+    Output,
+}
+
+/// <summary>The wrapper optimisers that come with the library.</summary>
+public enum WrapperAlgorithm
+{
+    /// <summary>Alternating exact least squares (default).</summary>
+    LeastSquares,
+
+    /// <summary>Adam on A, B and the kept values, as in the paper.</summary>
+    Adam,
+
+    /// <summary>Sequential gradient descent with steps 1/β, as in the paper's theorem.</summary>
+    GradientDescent,
+}
+
+/// <summary>The core selectors that come with the library.</summary>
+public enum CoreAlgorithm
+{
+    /// <summary>An exact sweep over all groups (default).</summary>
+    ExactSweep,
+
+    /// <summary>One group a block, drawn in proportion to its gradient's L2 norm, as in the paper.</summary>
+    GroupByGradient,
+
+    /// <summary>One group a block, drawn at random.</summary>
+    GroupAtRandom,
+}
+
+/// <summary>How a weight is pruned. Start from a preset and change what you like with <c>with</c>.</summary>
+public sealed record ArmorPrunerOptions
+{
+    /// <summary>The default of <see cref="StorageBudget"/>: 6.25 % over plain 2:4, as blocks of 128 cost at 4096 × 4096.</summary>
+    public const double DefaultStorageBudget = 0.0625;
+
+    /// <summary>The largest block that a storage budget chooses.</summary>
+    public const int LargestBudgetBlock = 128;
+
+    private static readonly EarlyStopping PaperStopping = new();
+
+    /// <summary>The paper's settings: normalised diagonal loss, Adam (1e-4), one group a block by its gradient, up to 20,000 iterations.</summary>
+    public static ArmorPrunerOptions Paper { get; } = new()
+    {
+        Preset = nameof(Paper),
+        WrapperAlgorithm = WrapperAlgorithm.Adam,
+        CoreAlgorithm = CoreAlgorithm.GroupByGradient,
+        Stages = [new PruningStage { Loss = StageLoss.NormalizedDiagonal, PolishCycles = 20_000, Momentum = null, EarlyStopping = PaperStopping }],
+        CrossTarget = false,
+    };
+
+    /// <summary>A good result in the least time.</summary>
+    public static ArmorPrunerOptions Fast { get; } = new()
+    {
+        Preset = nameof(Fast),
+        Stages = [Annealed(40, 12), Full(0, 10)],
+    };
+
+    /// <summary>The default: close to the best there is, still a hundred times faster than the paper's optimiser.</summary>
+    public static ArmorPrunerOptions Balanced { get; } = new() { Preset = nameof(Balanced) };
+
+    /// <summary>Longer annealing, under the full Hessian too.</summary>
+    public static ArmorPrunerOptions Quality { get; } = new()
+    {
+        Preset = nameof(Quality),
+        Stages = [Annealed(300, 100), Full(60, 60)],
+    };
+
+    /// <summary>The name of the preset that these options started from; part of reports, without effect.</summary>
+    public string Preset { get; init; } = nameof(Balanced);
+
+    /// <summary>The method.</summary>
+    public PruningMethod Method { get; init; } = PruningMethod.Armor;
+
+    /// <summary>The wrappers.</summary>
+    public WrapperSides Wrappers { get; init; } = WrapperSides.Both;
+
+    /// <summary>
+    /// The block size of A and B, each the largest divisor of its dimension up to this (for B one that keeps groups of four whole);
+    /// <see langword="null"/>: by <see cref="StorageBudget"/>.
+    /// </summary>
+    public int? BlockSize { get; init; }
+
+    /// <summary>What the wrappers may add to a plain 2:4 weight, as a share of d_out·d_in values; used where no block size is given.</summary>
+    public double StorageBudget { get; init; } = DefaultStorageBudget;
+
+    /// <summary>The wrapper optimiser.</summary>
+    public WrapperAlgorithm WrapperAlgorithm { get; init; } = WrapperAlgorithm.LeastSquares;
+
+    /// <summary>Adam's step size.</summary>
+    public double LearningRate { get; init; } = 1e-4;
+
+    /// <summary>The core selector.</summary>
+    public CoreAlgorithm CoreAlgorithm { get; init; } = CoreAlgorithm.ExactSweep;
+
+    /// <summary>The stages, in order. Stages under the full Hessian are left out where the statistics have none.</summary>
+    public IReadOnlyList<PruningStage> Stages { get; init; } = [Annealed(100, 60), Full(0, 20)];
+
+    /// <summary>The stage of <see cref="PruningMethod.Dense24"/>.</summary>
+    public PruningStage Dense24Stage { get; init; } = Full(40, 40);
+
+    /// <summary>Added to the Hessian's diagonal, as a share of its mean.</summary>
+    public double HessianDamping { get; init; } = 1e-2;
+
+    /// <summary>Aim at the dense model's outputs where the statistics carry the cross moment, instead of at W itself.</summary>
+    public bool CrossTarget { get; init; } = true;
+
+    /// <summary>The seed of all random choices, mixed with the tensor's name.</summary>
+    public long Seed { get; init; }
+
+    /// <summary>The most threads that the library's own loops use; results do not depend on it.</summary>
+    public int MaxDegreeOfParallelism { get; init; } = Environment.ProcessorCount;
+
+    /// <summary>Checks all options.</summary>
+    /// <exception cref="ArgumentException">One or more options are out of range; the message lists every one.</exception>
+    public void Validate()
+    {
+        List<string> violations = [];
+        if (BlockSize is < 1)
+        {
+            violations.Add($"BlockSize must be at least 1; found {BlockSize}.");
+        }
+
+        if (!(StorageBudget is >= 0 and <= 1))
+        {
+            violations.Add($"StorageBudget must be within 0 and 1; found {StorageBudget}.");
+        }
+
+        if (!(LearningRate > 0))
+        {
+            violations.Add($"LearningRate must be above 0; found {LearningRate}.");
+        }
+
+        if (!(HessianDamping is >= 0 and <= 1))
+        {
+            violations.Add($"HessianDamping must be within 0 and 1; found {HessianDamping}.");
+        }
+
+        if (MaxDegreeOfParallelism < 1)
+        {
+            violations.Add($"MaxDegreeOfParallelism must be at least 1; found {MaxDegreeOfParallelism}.");
+        }
+
+        if (Stages is null || Stages.Count == 0)
+        {
+            violations.Add("Stages must have at least one stage.");
+        }
+        else
+        {
+            violations.AddRange(Stages.SelectMany(stage => stage.Violations()));
+        }
+
+        violations.AddRange(Dense24Stage.Violations());
+        if (violations.Count > 0)
+        {
+            throw new ArgumentException("The pruner's options are not valid:" + Environment.NewLine + string.Join(Environment.NewLine, violations));
+        }
+    }
+
+    private static PruningStage Annealed(int annealing, int polish) =>
+        new() { Loss = StageLoss.Diagonal, AnnealingCycles = annealing, PolishCycles = polish };
+
+    // Under the full Hessian the start is good already: gentler noise, and momentum that starts over when it fails.
+    private static PruningStage Full(int annealing, int polish) => new()
+    {
+        Loss = StageLoss.FullHessian,
+        AnnealingCycles = annealing,
+        AnnealingShare = 0.2,
+        AnnealingMomentum = 0.5,
+        PolishCycles = polish,
+        Momentum = new MomentumOptions { Gain = 1, KeptOnRejection = 0 },
+    };
+}

@@ -1,0 +1,44 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning.Baselines;
+
+/// <summary>2:4 masks by importance, and the three baselines that are nothing but such a mask.</summary>
+internal static class TwoFourMask
+{
+    /// <summary>The two largest of each four consecutive columns; of equals the first.</summary>
+    /// <param name="importance">[d_out, d_in], d_in a multiple of four.</param>
+    /// <returns>A boolean mask [d_out, d_in].</returns>
+    public static Tensor Largest(Tensor importance)
+    {
+        using var scope = NewDisposeScope();
+        Tensor groups = importance.reshape(-1, 4);
+        Tensor own = groups.unsqueeze(2);
+        Tensor other = groups.unsqueeze(1);
+        Tensor earlier = ones(4, 4, dtype: @bool, device: importance.device).tril(-1);
+        Tensor rank = (other.gt(own) | (other.eq(own) & earlier)).sum(2);
+        return rank.lt(2).reshape(importance.shape).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>|W|.</summary>
+    public static Tensor Magnitude(Tensor weight)
+    {
+        using var scope = NewDisposeScope();
+        return (weight * Largest(weight.abs())).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>|W|·√h (Sun et al. 2024, Wanda).</summary>
+    public static Tensor Wanda(Tensor weight, Tensor meanSquares)
+    {
+        using var scope = NewDisposeScope();
+        return (weight * Largest(weight.abs() * meanSquares.to(float32).sqrt())).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>W̄²·h on the normalised weight (Liu et al. 2025, NoWag-P): the start of ARMOR.</summary>
+    public static Tensor NoWagP(Tensor weight, Tensor meanSquares)
+    {
+        using var scope = NewDisposeScope();
+        var normalized = WeightNormalization.Of(weight);
+        return (weight * Largest(normalized.Weight.square() * meanSquares.to(float32))).MoveToOuterDisposeScope();
+    }
+}

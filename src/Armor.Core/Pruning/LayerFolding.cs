@@ -1,0 +1,48 @@
+using Armor.Runtime.Factorization;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning;
+
+/// <summary>
+/// Turns a finished factorisation into a layer to store. The scale of a row of S can wander freely between A, S and B; here the columns of A and
+/// the rows of B get unit norm and S takes the rest, so that 16-bit storage neither overflows nor loses small values.
+/// </summary>
+internal static class LayerFolding
+{
+    public static ArmorLayer ToLayer(ArmorFactorization factorization)
+    {
+        using var scope = NewDisposeScope();
+        Tensor core = factorization.Core;
+        Tensor? a = factorization.OutputBlocks;
+        Tensor? b = factorization.InputBlocks;
+        if (a is not null)
+        {
+            Tensor norms = Norms(a, 1);
+            a = a / norms;
+            core = core * norms.view(-1, 1);
+        }
+
+        if (b is not null)
+        {
+            Tensor norms = Norms(b, 2);
+            b = b / norms;
+            core = core * norms.view(1, -1);
+        }
+
+        int rows = (int)core.shape[0];
+        int columns = (int)core.shape[1];
+        var sparse = SparseCore24.FromDense(core.contiguous().data<float>().ToArray(), rows, columns);
+        return new ArmorLayer(Wrapper(a), sparse, Wrapper(b));
+    }
+
+    private static Tensor Norms(Tensor blocks, long dimension)
+    {
+        Tensor norms = blocks.to(float64).square().sum(dimension, keepdim: true).sqrt().to(float32);
+        return where(norms.gt(0), norms, ones_like(norms));
+    }
+
+    private static BlockDiagonalMatrix? Wrapper(Tensor? blocks) => blocks is null
+        ? null
+        : new BlockDiagonalMatrix((int)blocks.shape[0], (int)blocks.shape[1], blocks.contiguous().data<float>().ToArray());
+}

@@ -1,0 +1,30 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning;
+
+/// <summary>
+/// The normalisation of NoWag (arXiv 2510.05528, Sec. 3.1): W̄ = W / (r₁ r₂), r₁ the norms of the columns, then r₂ the norms of the rows of
+/// what is left. Norms of zero count as one.
+/// </summary>
+/// <param name="Weight">W̄ [d_out, d_in].</param>
+/// <param name="Columns">r₁ [d_in].</param>
+/// <param name="Rows">r₂ [d_out].</param>
+internal readonly record struct WeightNormalization(Tensor Weight, Tensor Columns, Tensor Rows)
+{
+    /// <summary>Normalises a weight; the tensors belong to the caller's dispose scope.</summary>
+    public static WeightNormalization Of(Tensor weight)
+    {
+        using var scope = NewDisposeScope();
+        Tensor columns = Norms(weight, 0);
+        Tensor scaled = weight / columns;
+        Tensor rows = Norms(scaled, 1);
+        return new((scaled / rows.unsqueeze(1)).MoveToOuterDisposeScope(), columns.MoveToOuterDisposeScope(), rows.MoveToOuterDisposeScope());
+    }
+
+    private static Tensor Norms(Tensor weight, long dimension)
+    {
+        Tensor norms = weight.to(float64).square().sum(dimension).sqrt().to(float32);
+        return where(norms.gt(0), norms, ones_like(norms));
+    }
+}

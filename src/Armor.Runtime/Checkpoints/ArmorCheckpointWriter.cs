@@ -1,0 +1,231 @@
+using System.Globalization;
+using Armor.Runtime.Factorization;
+
+namespace Armor.Runtime.Checkpoints;
+
+/// <summary>
+/// Writes an ARMOR checkpoint beside a dense one: the pruned linears as they come, then everything else of the dense folder unchanged. The
+/// folder grows under a hidden name beside the output and takes its name at <see cref="Commit"/>; without a commit nothing remains. Equal
+/// input gives equal bytes.
+/// </summary>
+public sealed class ArmorCheckpointWriter : IDisposable
+{
+    private readonly CheckpointFolder _dense;
+    private readonly string[] _linears;
+    private readonly HashSet<string> _replaced;
+    private readonly ArmorFormat _format;
+    private readonly CheckpointFolderWriter _folder;
+    private readonly SafetensorsStream _stream;
+    private readonly string _path;
+    private int _written;
+
+    private ArmorCheckpointWriter(
+        CheckpointFolder dense, string[] linears, ArmorFormat format, CheckpointFolderWriter folder, SafetensorsStream stream, string path)
+    {
+        _dense = dense;
+        _linears = linears;
+        _replaced = linears.Select(linear => linear + ".weight").ToHashSet(StringComparer.Ordinal);
+        _format = format;
+        _folder = folder;
+        _stream = stream;
+        _path = path;
+    }
+
+    /// <summary>Checks that the output can be written, and begins.</summary>
+    /// <param name="dense">The source; must stay open until the commit.</param>
+    /// <param name="output">A new or empty folder.</param>
+    /// <param name="linears">The linears that will be pruned, without <c>.weight</c>, in the order in which they will be written.</param>
+    /// <param name="elementType">The stored type of wrappers and kept values: F32, F16 or BF16.</param>
+    /// <exception cref="CheckpointException">
+    /// The output is not empty, the source is itself an ARMOR checkpoint, or a linear is missing or has no 2:4 shape.
+    /// </exception>
+    /// <exception cref="ArgumentException">The type is not among those three, or a linear is given twice.</exception>
+    public static ArmorCheckpointWriter Create(CheckpointFolder dense, string output, IReadOnlyList<string> linears, TensorElementType elementType)
+    {
+        ArgumentNullException.ThrowIfNull(dense);
+        ArgumentException.ThrowIfNullOrEmpty(output);
+        ArgumentNullException.ThrowIfNull(linears);
+        if (!ArmorFormat.CanStore(elementType))
+        {
+            throw new ArgumentException($"Layers are stored as F32, F16 or BF16, not {elementType.SafetensorsName()}.", nameof(elementType));
+        }
+
+        if (linears.GroupBy(linear => linear, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice)
+        {
+            throw new ArgumentException($"The linear '{twice.Key}' is given twice.", nameof(linears));
+        }
+
+        if (ArmorCheckpoint.IsArmor(dense.Folder))
+        {
+            throw new CheckpointException(dense.Folder, "the source is already an ARMOR checkpoint", null, "a dense model", "\"armor\" in config.json");
+        }
+
+        var weights = linears.Select(linear => CheckWeight(dense, linear)).ToArray();
+        var format = new ArmorFormat(elementType, weights.Length == 0 ? elementType : weights.Select(weight => weight.ElementType).MaxBy(Precision));
+        var folder = CheckpointFolderWriter.Create(dense.Folder, output);
+        try
+        {
+            // Wrappers are known only when they come: room for the largest, given back at the commit.
+            var path = Path.Combine(folder.TemporaryFolder, CheckpointFolder.SingleFileName);
+            var copies = dense.TensorsInFileOrder.Where(tensor => !weights.Contains(tensor));
+            TensorDescription[] largest = [.. weights.SelectMany(weight => LargestFactors(weight, elementType)), .. copies];
+            var checksums = largest.Select(tensor => ArmorFormat.ChecksumEntry(tensor.Name, 0));
+            var room = SafetensorsHeader.Format(largest, [.. dense.Files[0].Metadata, .. checksums]).Length + (24 * weights.Length);
+            return new ArmorCheckpointWriter(dense, [.. linears], format, folder, new SafetensorsStream(path, room, SafetensorsStream.OpenFile), path);
+        }
+        catch
+        {
+            folder.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Writes a whole checkpoint.</summary>
+    /// <param name="dense">The source.</param>
+    /// <param name="output">A new or empty folder.</param>
+    /// <param name="linears">The linears that are pruned, without <c>.weight</c>.</param>
+    /// <param name="elementType">The stored type of wrappers and kept values: F32, F16 or BF16.</param>
+    /// <param name="supply">Gives the layer of a linear; called once for each, in order.</param>
+    /// <param name="cancellationToken">Checked between tensors.</param>
+    /// <exception cref="CheckpointException">As of <see cref="Create"/>, <see cref="Write(string, ArmorLayer)"/> and <see cref="Commit"/>.</exception>
+    public static void Write(
+        CheckpointFolder dense,
+        string output,
+        IReadOnlyList<string> linears,
+        TensorElementType elementType,
+        Func<string, ArmorLayer> supply,
+        CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(supply);
+        using var writer = Create(dense, output, linears, elementType);
+        foreach (var linear in linears)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            writer.Write(linear, supply(linear));
+        }
+
+        writer.Commit(cancellationToken);
+    }
+
+    /// <summary>Writes the next linear, rounded to the stored type.</summary>
+    /// <param name="linear">The linear, as a check of the order.</param>
+    /// <param name="layer">Its factors; a plain 2:4 weight has no wrappers.</param>
+    /// <exception cref="InvalidOperationException">Another linear is due.</exception>
+    /// <exception cref="CheckpointException">The layer has not the dense weight's shape, a value is not finite or exceeds the type, or the disk is full.</exception>
+    public void Write(string linear, ArmorLayer layer)
+    {
+        ArgumentNullException.ThrowIfNull(linear);
+        ArgumentNullException.ThrowIfNull(layer);
+        if (_written == _linears.Length || _linears[_written] != linear)
+        {
+            throw new InvalidOperationException(
+                _written == _linears.Length ? $"Every linear is written; '{linear}' is one too many." : $"The linear '{_linears[_written]}' is due, not '{linear}'.");
+        }
+
+        var weight = _dense.GetTensor(linear + ".weight");
+        if (weight.Shape[0] != layer.Rows || weight.Shape[1] != layer.Columns)
+        {
+            throw new CheckpointException(_path, "the layer has not the shape of the dense weight", linear, weight.ShapeText, $"[{layer.Rows}, {layer.Columns}]");
+        }
+
+        WriteWrapper(linear + ArmorFormat.InputBlocks, layer.InputWrapper);
+        WriteWrapper(linear + ArmorFormat.OutputBlocks, layer.OutputWrapper);
+        WriteValues(linear + ArmorFormat.CoreValues, layer.Core.Values.Span, layer.Rows, layer.Columns / 2);
+        _stream.Begin(new TensorDescription(linear + ArmorFormat.CoreMask, TensorElementType.UInt8, [layer.Rows, SparseCore24.MaskRowBytes(layer.Columns)]));
+        _stream.Append(layer.Core.Mask.Span);
+        _written++;
+    }
+
+    /// <summary>Copies the rest of the dense folder and gives the output its name.</summary>
+    /// <param name="cancellationToken">Checked between tensors.</param>
+    /// <exception cref="InvalidOperationException">A linear has not been written.</exception>
+    /// <exception cref="CheckpointException">Reading or writing failed; the disk may be full.</exception>
+    public void Commit(CancellationToken cancellationToken = default)
+    {
+        if (_written < _linears.Length)
+        {
+            throw new InvalidOperationException($"{_linears.Length - _written} linears are not written, the first '{_linears[_written]}'.");
+        }
+
+        foreach (var tensor in _dense.TensorsInFileOrder.Where(tensor => !_replaced.Contains(tensor.Name)))
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            _stream.Begin(tensor);
+            _stream.AppendCopy(_dense, tensor);
+        }
+
+        var configuration = CheckpointFolderWriter.ReadConfiguration(_dense.Folder);
+        configuration[ArmorFormat.ConfigurationKey] = _format.ToJson();
+        _folder.WriteConfiguration(configuration);
+        _folder.CopyCompanions();
+        _stream.Commit([.. _dense.Files[0].Metadata, .. _stream.Written.Select(written => ArmorFormat.ChecksumEntry(written.Tensor.Name, written.Checksum))]);
+        _folder.Commit();
+    }
+
+    /// <summary>Closes the folder; deletes what was written if it was not committed.</summary>
+    public void Dispose()
+    {
+        _stream.Dispose();
+        _folder.Dispose();
+    }
+
+    private static TensorDescription CheckWeight(CheckpointFolder dense, string linear)
+    {
+        var weight = dense.GetTensor(linear + ".weight");
+        return weight.ElementType.ConvertsToFloat32() && weight.Shape.Count == 2 && weight.Shape[1] % 4 == 0 && weight.Shape.All(size => size is > 0 and <= int.MaxValue)
+            ? weight
+            : throw new CheckpointException(
+                dense.FileOf(weight.Name).Path,
+                "the weight cannot be 2:4",
+                weight.Name,
+                "floats [d_out, d_in] with d_in a multiple of four",
+                $"{weight.ElementType.SafetensorsName()} {weight.ShapeText}");
+    }
+
+    private static IEnumerable<TensorDescription> LargestFactors(TensorDescription weight, TensorElementType type)
+    {
+        var linear = weight.Name[..^".weight".Length];
+        var (rows, columns) = ((int)weight.Shape[0], (int)weight.Shape[1]);
+
+        // A wrapper has three dimensions; the 24 bytes a linear that its caller adds hold the third of each.
+        yield return new TensorDescription(linear + ArmorFormat.InputBlocks, type, [columns, columns]);
+        yield return new TensorDescription(linear + ArmorFormat.OutputBlocks, type, [rows, rows]);
+        yield return new TensorDescription(linear + ArmorFormat.CoreValues, type, [rows, columns / 2]);
+        yield return new TensorDescription(linear + ArmorFormat.CoreMask, TensorElementType.UInt8, [rows, SparseCore24.MaskRowBytes(columns)]);
+    }
+
+    /// <summary>Bits of the significand, so that the widest of mixed source types is named.</summary>
+    private static int Precision(TensorElementType type) => type switch
+    {
+        TensorElementType.Float64 => 53,
+        TensorElementType.Float32 => 24,
+        TensorElementType.Float16 => 11,
+        _ => 8,
+    };
+
+    private void WriteWrapper(string name, BlockDiagonalMatrix? wrapper)
+    {
+        if (wrapper is not null)
+        {
+            WriteValues(name, wrapper.Values.Span, wrapper.BlockCount, wrapper.BlockSize, wrapper.BlockSize);
+        }
+    }
+
+    private void WriteValues(string name, ReadOnlySpan<float> values, params long[] shape)
+    {
+        var tensor = new TensorDescription(name, _format.ElementType, shape);
+        var index = FloatConversion.IndexOfNonFinite(values);
+        if (index >= 0)
+        {
+            throw new CheckpointException(
+                _path,
+                "a value is not finite",
+                name,
+                "finite values",
+                string.Create(CultureInfo.InvariantCulture, $"{values[index]} at element {index} of {tensor.ShapeText}"));
+        }
+
+        _stream.Begin(tensor);
+        _stream.AppendFloat32(values);
+    }
+}

@@ -1,0 +1,178 @@
+using Armor.Core.Pruning;
+using Armor.Core.Pruning.Losses;
+using Armor.Core.Pruning.SparseCores;
+using CsCheck;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Tests.Pruning.SparseCores;
+
+[TestFixture]
+public sealed class ExactSweepTests
+{
+    // b_A, blocks of A, b_B, blocks of B: every vector width, tails of each, panels that are not full, and no wrapper at all.
+    private static readonly int[][] Shapes =
+    [
+        [1, 5, 4, 3], [3, 2, 8, 2], [4, 3, 12, 2], [5, 2, 16, 1], [8, 2, 16, 2], [8, 3, 20, 2], [9, 1, 28, 1], [16, 2, 32, 2], [43, 2, 4, 11],
+        [24, 1, 44, 1], [0, 6, 8, 3], [8, 2, 0, 8], [0, 7, 0, 36],
+    ];
+
+    [TestCaseSource(nameof(Shapes))]
+    public void Sweep_equals_the_reference_under_a_diagonal_loss(int outputBlock, int outputs, int inputBlock, int inputs)
+    {
+        var random = new Random(17);
+        using var scope = NewDisposeScope();
+        Problem problem = Problem.Create(random, outputBlock, outputs, inputBlock, inputs);
+        double[] h = [.. Enumerable.Range(0, problem.Columns).Select(_ => (double)(float)(0.2 + random.NextDouble()))];
+        using var loss = new DiagonalLoss(tensor(h));
+        AssertSweepEqualsReference(problem, loss, Matrices.Diagonal(h));
+    }
+
+    [TestCaseSource(nameof(Shapes))]
+    public void Sweep_equals_the_reference_under_a_full_Hessian(int outputBlock, int outputs, int inputBlock, int inputs)
+    {
+        var random = new Random(18);
+        using var scope = NewDisposeScope();
+        Problem problem = Problem.Create(random, outputBlock, outputs, inputBlock, inputs);
+        double[,] h = Matrices.SecondMoment(random, problem.Columns);
+        using var loss = new FullHessianLoss(tensor(h), 0);
+        AssertSweepEqualsReference(problem, loss, h);
+    }
+
+    [Test]
+    public void Result_does_not_depend_on_the_number_of_threads()
+    {
+        using var scope = NewDisposeScope();
+        var random = new Random(3);
+        Problem problem = Problem.Create(random, 16, 12, 16, 16);
+        using var loss = new DiagonalLoss(ones(problem.Columns));
+        Tensor one = Sweep(problem, loss, 1);
+        foreach (int threads in new[] { 2, 3, 8 })
+        {
+            Assert.That(Sweep(problem, loss, threads).equal(one).all().ToBoolean(), $"{threads} threads");
+        }
+
+        static Tensor Sweep(Problem problem, IProxyLoss loss, int threads)
+        {
+            using ArmorFactorization factorization = problem.Factorization();
+            new ExactSweep().Step(factorization, new StepContext(problem.Target, loss)
+            {
+                Seed = 5,
+                MaxDegreeOfParallelism = threads,
+                Noise = new AnnealingNoise(0.4f, 0.5f),
+            });
+            return factorization.Core.clone();
+        }
+    }
+
+    [Test]
+    public void Noise_changes_the_choice_and_its_bound_limits_the_harm()
+    {
+        using var scope = NewDisposeScope();
+        Problem problem = Problem.Create(new Random(4), 8, 8, 8, 8);
+        using var loss = new DiagonalLoss(ones(problem.Columns));
+        double Loss(AnnealingNoise noise, ulong seed)
+        {
+            using ArmorFactorization factorization = problem.Factorization();
+            new ExactSweep().Step(factorization, new StepContext(problem.Target, loss) { Noise = noise, Seed = seed });
+            return loss.Value(problem.Target - factorization.Product());
+        }
+
+        double exact = Loss(default, 1);
+        Assert.That(Loss(new AnnealingNoise(0.5f, 1e9f), 1), Is.GreaterThan(exact));
+        Assert.That(Loss(new AnnealingNoise(0.5f, 1e9f), 1), Is.Not.EqualTo(Loss(new AnnealingNoise(0.5f, 1e9f), 2)));
+        Assert.That(Loss(new AnnealingNoise(0.5f, 1e-9f), 1), Is.EqualTo(exact).Within(1e-3 * exact));
+    }
+
+    [Test]
+    public void Sweep_keeps_two_of_four_and_never_raises_the_loss() =>
+        Gen.Select(Gen.Int[1, 17], Gen.Int[1, 4], Gen.Int[1, 9], Gen.Int[1, 4], Gen.Int, Gen.Bool).Sample((outputBlock, outputs, groups, inputs, seed, full) =>
+        {
+            using var scope = NewDisposeScope();
+            var random = new Random(seed);
+            Problem problem = Problem.Create(random, outputBlock, outputs, 4 * groups, inputs);
+            using var diagonal = new DiagonalLoss(ones(problem.Columns));
+            using var coupled = new FullHessianLoss(tensor(Matrices.SecondMoment(random, problem.Columns)), 0);
+            IProxyLoss loss = full ? coupled : diagonal;
+            using ArmorFactorization factorization = problem.Factorization();
+            double previous = loss.Value(problem.Target - factorization.Product());
+            for (int sweep = 0; sweep < 3; sweep++)
+            {
+                new ExactSweep().Step(factorization, new StepContext(problem.Target, loss));
+                double now = loss.Value(problem.Target - factorization.Product());
+                Assert.That(now, Is.LessThanOrEqualTo((previous * (1 + 1e-5)) + 1e-6));
+                previous = now;
+            }
+
+            Assert.That(factorization.Core.reshape(-1, 4).ne(0).sum(1).le(2).all().ToBoolean());
+        }, iter: 60);
+
+    [Test]
+    public void Values_that_are_not_numbers_leave_their_group_as_it_is()
+    {
+        using var scope = NewDisposeScope();
+        Problem problem = Problem.Create(new Random(6), 4, 2, 8, 2);
+        Tensor target = problem.Target.clone();
+        target[0, 0] = float.NaN;
+        using var loss = new DiagonalLoss(ones(problem.Columns));
+        using ArmorFactorization factorization = problem.Factorization();
+        new ExactSweep().Step(factorization, new StepContext(target, loss));
+        Assert.That(factorization.Core.isfinite().all().ToBoolean());
+    }
+
+    private static void AssertSweepEqualsReference(Problem problem, IProxyLoss loss, double[,] hessian)
+    {
+        using ArmorFactorization factorization = problem.Factorization();
+        new ExactSweep().Step(factorization, new StepContext(problem.Target, loss));
+        double[,] expected = SweepReference.Sweep(
+            problem.TargetValues, hessian, Matrices.Spread(factorization.OutputBlocks, problem.Rows), problem.CoreValues,
+            Matrices.Spread(factorization.InputBlocks, problem.Columns), Math.Max(1, problem.OutputBlock), problem.Strip(loss));
+        double[,] found = Matrices.FromTensor(factorization.Core);
+        double worst = 0;
+        for (int i = 0; i < problem.Rows; i++)
+        {
+            for (int j = 0; j < problem.Columns; j++)
+            {
+                worst = Math.Max(worst, Math.Abs(found[i, j] - expected[i, j]) / (1 + Math.Abs(expected[i, j])));
+            }
+        }
+
+        Assert.That(worst, Is.LessThan(2e-3));
+    }
+
+    private sealed record Problem(int OutputBlock, int Rows, int InputBlock, int Columns, double[,] TargetValues, double[,] CoreValues, Tensor? A, Tensor? B)
+    {
+        public Tensor Target { get; } = Matrices.ToTensor(TargetValues);
+
+        public static Problem Create(Random random, int outputBlock, int outputs, int inputBlock, int inputs)
+        {
+            int rows = Math.Max(1, outputBlock) * outputs;
+            int columns = inputBlock == 0 ? 4 * inputs : inputBlock * inputs;
+            double[,] core = Matrices.Random(random, rows, columns);
+            for (int i = 0; i < rows; i++)
+            {
+                for (int j = 0; j < columns; j += 4)
+                {
+                    int first = random.Next(4);
+                    core[i, j + first] = 0;
+                    core[i, j + ((first + 1 + random.Next(3)) % 4)] = 0;
+                }
+            }
+
+            return new(outputBlock, rows, inputBlock, columns, Matrices.Random(random, rows, columns), core, Blocks(outputBlock, outputs), Blocks(inputBlock, inputs));
+
+            Tensor? Blocks(int size, int count) => size == 0
+                ? null
+                : stack([.. Enumerable.Range(0, count).Select(_ => Matrices.ToTensor(Matrices.Random(random, size, size, 0.4 / Math.Sqrt(size))) + eye(size))]);
+        }
+
+        public ArmorFactorization Factorization() => new(Matrices.ToTensor(CoreValues), A?.clone(), B?.clone());
+
+        // The sweep goes strip by strip; where a loss couples columns the strips are wide.
+        public int Strip(IProxyLoss loss)
+        {
+            int unit = Math.Max(4, InputBlock);
+            return loss.CouplesBlocks(unit) ? (int)ColumnStrips.Of(Columns, unit).First().Count : unit;
+        }
+    }
+}
