@@ -1,0 +1,17 @@
+namespace Armor.Runtime.Kernels;
+
+/// <summary>What a backend can be asked to multiply by.</summary>
+public enum KernelOperation
+{
+    /// <summary>A dense weight: y = W·x.</summary>
+    Dense,
+
+    /// <summary>A block-diagonal wrapper: y = B·x.</summary>
+    BlockDiagonal,
+
+    /// <summary>A plain 2:4 core: y = S·x.</summary>
+    Sparse24,
+
+    /// <summary>A factorised layer: y = A·(S·(B·x)).</summary>
+    Armor,
+}
