@@ -20,6 +20,9 @@ internal static class ConfigurationParser
         ["qwen3"] = ModelFamily.Qwen3,
     };
 
+    /// <summary>The <c>model_type</c> of a family.</summary>
+    public static string NameOf(ModelFamily family) => s_families.First(entry => entry.Value == family).Key;
+
     public static ModelConfiguration Parse(JsonElement root, string source)
     {
         if (root.ValueKind != JsonValueKind.Object)

@@ -1,0 +1,50 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Modules;
+
+/// <summary>Grouped-query attention over the past, with an optional sliding window.</summary>
+internal static class CausalAttention
+{
+    /// <summary>Softmax of q·kᵀ/√(head size) over the keys at or before each query's position, times the values.</summary>
+    /// <param name="queries">[batch, heads, length, head size]; the last query stands at the position of the last key.</param>
+    /// <param name="keys">[batch, key/value heads, key length, head size].</param>
+    /// <param name="values">Like <paramref name="keys"/>.</param>
+    /// <param name="window">Number of latest positions that a query sees, its own included; null for all.</param>
+    /// <returns>[batch, heads, length, head size].</returns>
+    public static Tensor Attend(Tensor queries, Tensor keys, Tensor values, int? window)
+    {
+        using var scope = NewDisposeScope();
+        var groups = queries.shape[1] / keys.shape[1];
+        var (length, keyLength) = (queries.shape[2], keys.shape[2]);
+        var isWindowed = window is { } size && size < keyLength;
+        var isSquare = length == keyLength;
+        var mask = isWindowed || (!isSquare && length > 1) ? Mask(length, keyLength, window, queries.device) : null;
+        return nn.functional.scaled_dot_product_attention(
+            queries,
+            Repeat(keys, groups),
+            Repeat(values, groups),
+            mask,
+            is_casual: mask is null && isSquare).MoveToOuterDisposeScope();
+    }
+
+    private static Tensor Repeat(Tensor heads, long groups)
+    {
+        if (groups == 1)
+        {
+            return heads;
+        }
+
+        var shape = heads.shape;
+        return heads.unsqueeze(2).expand(shape[0], shape[1], groups, shape[2], shape[3]).reshape(shape[0], shape[1] * groups, shape[2], shape[3]);
+    }
+
+    /// <summary>[length, key length], true where the query may see the key.</summary>
+    private static Tensor Mask(long length, long keyLength, int? window, Device device)
+    {
+        var query = arange(keyLength - length, keyLength, ScalarType.Int64, device).unsqueeze(1);
+        var key = arange(keyLength, ScalarType.Int64, device).unsqueeze(0);
+        var seen = key <= query;
+        return window is { } size ? seen.logical_and(key > query - size) : seen;
+    }
+}

@@ -1,0 +1,86 @@
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Models;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Modules;
+
+/// <summary>Loading and saving.</summary>
+public sealed partial class CausalLanguageModel
+{
+    // A range small enough that a large embedding never needs a second whole copy.
+    private const int RangeElements = 1 << 24;
+
+    /// <summary>Loads a Hugging Face folder.</summary>
+    /// <param name="folder">The folder with <c>config.json</c> and safetensors weights.</param>
+    /// <param name="device">Where the weights go; null for the CPU.</param>
+    /// <param name="type">The type of the weights; null for float32.</param>
+    /// <exception cref="CheckpointException">
+    /// The configuration breaks a rule, a tensor is missing, unexpected, of another shape, or holds a value that is not finite.
+    /// </exception>
+    public static CausalLanguageModel Load(string folder, Device? device = null, ScalarType? type = null)
+    {
+        using var checkpoint = CheckpointFolder.Open(folder);
+        CheckpointVerification.Verify(checkpoint);
+        return new CausalLanguageModel(checkpoint.Configuration, shape => Read(checkpoint, shape, device ?? CPU, type ?? ScalarType.Float32));
+    }
+
+    /// <summary>
+    /// Writes <c>config.json</c> and <c>model.safetensors</c>, each to a temporary name first. Tokenizer files are the caller's.
+    /// </summary>
+    /// <param name="folder">Created where it is missing.</param>
+    /// <param name="type">The stored type of every tensor.</param>
+    /// <exception cref="CheckpointException">A weight is not finite.</exception>
+    public void Save(string folder, TensorElementType type = TensorElementType.BFloat16)
+    {
+        Directory.CreateDirectory(folder);
+        var path = Path.Combine(folder, "model.safetensors");
+        var tensors = ModelShapes.Enumerate(Configuration).Select(shape => new TensorDescription(shape.Name, type, shape.Shape)).ToList();
+        using (var writer = SafetensorsWriter.Create(path, tensors, new Dictionary<string, string> { ["format"] = "pt" }))
+        {
+            foreach (var (name, weight) in _weights)
+            {
+                using var scope = NewDisposeScope();
+                var values = weight.detach().to(ScalarType.Float32).cpu().contiguous();
+                RequireFinite(values, path, name);
+                writer.WriteFloat32(name, values.data<float>().ToArray());
+            }
+
+            writer.Commit();
+        }
+
+        var temporary = Path.Combine(folder, "config.json.partial");
+        File.WriteAllText(temporary, ConfigurationWriter.Write(Configuration with { StoredType = type }));
+        File.Move(temporary, Path.Combine(folder, "config.json"), overwrite: true);
+    }
+
+    private static Tensor Read(CheckpointFolder checkpoint, TensorShape shape, Device device, ScalarType type)
+    {
+        using var scope = NewDisposeScope();
+        using var withoutGradients = no_grad();
+        var weight = empty([.. shape.Shape], type, device);
+        var flat = weight.view(-1);
+        var values = new float[Math.Min(shape.ElementCount, RangeElements)];
+        for (long first = 0; first < shape.ElementCount; first += values.Length)
+        {
+            var count = (int)Math.Min(values.Length, shape.ElementCount - first);
+            checkpoint.ReadFloat32(shape.Name, first, values.AsSpan(0, count));
+            using var range = NewDisposeScope();
+            var read = tensor(values[..count]);
+            RequireFinite(read, checkpoint.Folder, shape.Name);
+            flat.narrow(0, first, count).copy_(read);
+        }
+
+        return weight.MoveToOuterDisposeScope();
+    }
+
+    private static void RequireFinite(Tensor values, string file, string name)
+    {
+        using var scope = NewDisposeScope();
+        if (!values.isfinite().all().item<bool>())
+        {
+            var first = values.flatten()[values.isfinite().logical_not().flatten().nonzero().flatten()[0]].item<float>();
+            throw new CheckpointException(file, "a weight is not finite", name, "finite values", $"{first}");
+        }
+    }
+}

@@ -1,0 +1,21 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Modules;
+
+/// <summary>RMS norm over the last dimension: x / √(mean x² + ε) · weight.</summary>
+internal static class RootMeanSquareNorm
+{
+    /// <summary>Normalises in single precision whatever the types are, and returns <paramref name="type"/>.</summary>
+    /// <param name="input">[..., size].</param>
+    /// <param name="weight">[size].</param>
+    /// <param name="epsilon">ε.</param>
+    /// <param name="type">The type of the result.</param>
+    public static Tensor Apply(Tensor input, Tensor weight, float epsilon, ScalarType type)
+    {
+        using var scope = NewDisposeScope();
+        var wide = input.to(input.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32);
+        var scale = (wide.square().mean([-1], keepdim: true) + epsilon).rsqrt();
+        return (wide * scale * weight).to(type).MoveToOuterDisposeScope();
+    }
+}

@@ -1,0 +1,31 @@
+using Armor.Runtime.Models;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Modules;
+
+/// <summary>Random weights for a new model.</summary>
+internal static class WeightInitializer
+{
+    private const double Deviation = 0.02;
+
+    public static Func<TensorShape, Tensor> Create(ModelConfiguration configuration, long seed)
+    {
+        ArgumentNullException.ThrowIfNull(configuration);
+        // A generator of its own: the process-wide one is the application's.
+        var generator = new Generator((ulong)seed);
+        var residualDeviation = Deviation / Math.Sqrt(2 * configuration.LayerCount);
+        return shape =>
+        {
+            if (shape.Shape.Count == 1)
+            {
+                return shape.Name.EndsWith(".bias", StringComparison.Ordinal) ? zeros([.. shape.Shape]) : ones([.. shape.Shape]);
+            }
+
+            var addsToResidual = shape.Name.EndsWith(ModelShapes.AttentionOutput + ".weight", StringComparison.Ordinal)
+                || shape.Name.EndsWith(ModelShapes.Down + ".weight", StringComparison.Ordinal);
+            using var normal = randn([.. shape.Shape], generator: generator);
+            return normal * (addsToResidual ? residualDeviation : Deviation);
+        };
+    }
+}
