@@ -104,21 +104,24 @@ internal sealed class AlternatingMinimisation : IDisposable
     }
 
     /// <summary>Cycles without noise; extrapolations that raise the loss are taken back. Ends at the best state.</summary>
-    public StopReason Polish(PruningStage stage)
+    /// <param name="cycles">The most cycles.</param>
+    /// <param name="momentum">The extrapolation, or none.</param>
+    /// <param name="stopping">When to stop early, or never.</param>
+    public StopReason Polish(int cycles, MomentumOptions? momentum, EarlyStopping? stopping)
     {
         double loss = BestLoss;
-        double gain = stage.Momentum?.Gain ?? 1;
+        double gain = momentum?.Gain ?? 1;
         int t = 0;
         int sinceImproved = 0;
         double improvedFrom = BestLoss;
         ArmorFactorization? previous = null;
         try
         {
-            for (int k = 1; k <= stage.PolishCycles; k++)
+            for (int k = 1; k <= cycles; k++)
             {
                 ArmorFactorization before = current.Clone();
                 double next;
-                if (stage.Momentum is { } momentum && previous is not null && t > 0)
+                if (momentum is not null && previous is not null && t > 0)
                 {
                     Extrapolate(before, previous, t / (t + momentum.Lag) * gain);
                     next = Cycle(default);
@@ -138,8 +141,8 @@ internal sealed class AlternatingMinimisation : IDisposable
                 previous?.Dispose();
                 previous = before;
                 loss = next;
-                t = stage.Momentum is { } options && k >= options.WarmUpCycles ? t + 1 : 0;
-                if (stage.EarlyStopping is { } stopping)
+                t = momentum is not null && k >= momentum.WarmUpCycles ? t + 1 : 0;
+                if (stopping is not null)
                 {
                     bool improved = improvedFrom - BestLoss > Math.Max(stopping.Relative * improvedFrom, stopping.Absolute);
                     sinceImproved = improved ? 0 : sinceImproved + 1;

@@ -201,17 +201,14 @@ public sealed class ArmorPruner
         try
         {
             ulong seed = Seeds.Mix(Seeds.Mix(unchecked((ulong)options.Seed), run.Name), (ulong)place.Index);
-            int total = stage.AnnealingCycles + stage.PolishCycles;
+            int total = stage.Cycles;
             using var loop = new AlternatingMinimisation(
                 from, frame, wrappers, selector, seed, options.MaxDegreeOfParallelism,
                 (cycle, loss) => run.Progress?.Report(new PruningProgress(place.Index, place.Count, Math.Min(cycle, total), total, loss)),
                 run.CancellationToken);
-            if (stage.AnnealingCycles > 0)
-            {
-                loop.Anneal(stage);
-            }
-
-            StopReason reason = loop.Polish(stage);
+            loop.Polish(stage.WarmUpCycles, stage.Momentum, null);
+            loop.Anneal(stage);
+            StopReason reason = loop.Polish(stage.PolishCycles, stage.Momentum, stage.EarlyStopping);
             outcome = new StageOutcome(loop.BestLoss, startLoss, loop.Cycles, reason);
             ArmorFactorization result = loop.Best.Clone();
             frame.Leave(result);

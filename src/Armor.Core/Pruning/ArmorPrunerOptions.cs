@@ -70,7 +70,8 @@ public sealed record ArmorPrunerOptions
     /// <summary>The largest block that a storage budget chooses.</summary>
     public const int LargestBudgetBlock = 128;
 
-    private static readonly EarlyStopping PaperStopping = new();
+    // Less than a thousandth in ten cycles is not worth ten more.
+    private static readonly EarlyStopping Settled = new(Patience: 10, Relative: 1e-3);
 
     /// <summary>The paper's settings: normalised diagonal loss, Adam (1e-4), one group a block by its gradient, up to 20,000 iterations.</summary>
     public static ArmorPrunerOptions Paper { get; } = new()
@@ -78,7 +79,7 @@ public sealed record ArmorPrunerOptions
         Preset = nameof(Paper),
         WrapperAlgorithm = WrapperAlgorithm.Adam,
         CoreAlgorithm = CoreAlgorithm.GroupByGradient,
-        Stages = [new PruningStage { Loss = StageLoss.NormalizedDiagonal, PolishCycles = 20_000, Momentum = null, EarlyStopping = PaperStopping }],
+        Stages = [new PruningStage { Loss = StageLoss.NormalizedDiagonal, PolishCycles = 20_000, Momentum = null, EarlyStopping = new EarlyStopping() }],
         CrossTarget = false,
     };
 
@@ -191,7 +192,7 @@ public sealed record ArmorPrunerOptions
     }
 
     private static PruningStage Annealed(int annealing, int polish) =>
-        new() { Loss = StageLoss.Diagonal, AnnealingCycles = annealing, PolishCycles = polish };
+        new() { Loss = StageLoss.Diagonal, WarmUpCycles = 15, AnnealingCycles = annealing, PolishCycles = polish, EarlyStopping = Settled };
 
     // Under the full Hessian the start is good already: gentler noise, and momentum that starts over when it fails.
     private static PruningStage Full(int annealing, int polish) => new()

@@ -71,7 +71,9 @@ public sealed class ArmorCheckpointWriter : IDisposable
             TensorDescription[] largest = [.. weights.SelectMany(weight => LargestFactors(weight, elementType)), .. copies];
             var checksums = largest.Select(tensor => ArmorFormat.ChecksumEntry(tensor.Name, 0));
             var room = SafetensorsHeader.Format(largest, [.. dense.Files[0].Metadata, .. checksums]).Length + (24 * weights.Length);
-            return new ArmorCheckpointWriter(dense, [.. linears], format, folder, new SafetensorsStream(path, room, SafetensorsStream.OpenFile), path);
+            var shownPath = Path.Combine(output, CheckpointFolder.SingleFileName);
+            var stream = new SafetensorsStream(path, room, SafetensorsStream.OpenFile, shownPath);
+            return new ArmorCheckpointWriter(dense, [.. linears], format, folder, stream, shownPath);
         }
         catch
         {

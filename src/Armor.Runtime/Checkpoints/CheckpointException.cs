@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace Armor.Runtime.Checkpoints;
@@ -46,7 +47,7 @@ public class CheckpointException : IOException
         var text = new StringBuilder(file).Append(": ");
         if (tensor is not null)
         {
-            text.Append("tensor '").Append(tensor).Append("': ");
+            text.Append("tensor '").Append(Short(tensor)).Append("': ");
         }
 
         text.Append(problem);
@@ -57,9 +58,18 @@ public class CheckpointException : IOException
 
         if (found is not null)
         {
-            text.Append(expected is null ? "; found " : ", found ").Append(found);
+            text.Append(expected is null ? "; found " : ", found ").Append(Short(found));
         }
 
-        return text.Append('.').ToString();
+        return Printable(text.Append('.').ToString());
     }
+
+    /// <summary>Names out of a hostile file may be of any length.</summary>
+    private static string Short(string text) => text.Length <= 300 ? text : string.Concat(text.AsSpan(0, 297), "...");
+
+    /// <summary>Control characters out of a hostile file must not reach a terminal.</summary>
+    private static string Printable(string text)
+        => text.Any(char.IsControl)
+            ? string.Concat(text.Select(c => char.IsControl(c) ? string.Create(CultureInfo.InvariantCulture, $"\\u{(int)c:x4}") : c.ToString()))
+            : text;
 }

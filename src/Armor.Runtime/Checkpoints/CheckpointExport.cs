@@ -34,7 +34,9 @@ internal static class CheckpointExport
             .ToDictionary(entry => entry.Key, entry => entry.Value, StringComparer.Ordinal);
 
         using var folder = CheckpointFolderWriter.Create(source.Folder, output);
-        using (var writer = SafetensorsWriter.Create(Path.Combine(folder.TemporaryFolder, CheckpointFolder.SingleFileName), tensors, metadata))
+        var path = Path.Combine(folder.TemporaryFolder, CheckpointFolder.SingleFileName);
+        var shownPath = Path.Combine(output, CheckpointFolder.SingleFileName);
+        using (var writer = SafetensorsWriter.Create(path, tensors, metadata, SafetensorsStream.OpenFile, shownPath))
         {
             var done = 0;
             foreach (var tensor in kept)

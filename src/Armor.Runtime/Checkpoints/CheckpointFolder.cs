@@ -195,7 +195,9 @@ public sealed class CheckpointFolder : IDisposable
                 }
             }
 
-            return shardByTensor;
+            return shardByTensor.Count > 0
+                ? shardByTensor
+                : throw new CheckpointException(index, "the index lists no tensor", null, "at least one", Json.Describe(map));
         });
     }
 

@@ -12,6 +12,7 @@ internal sealed class SafetensorsStream : IDisposable
     private const int CopyPiece = 1 << 24;
 
     private readonly int _headerLength;
+    private readonly string _finalPath;
     private readonly string _temporaryPath;
     private readonly List<TensorDescription> _tensors = [];
     private readonly List<uint> _checksums = [];
@@ -23,9 +24,11 @@ internal sealed class SafetensorsStream : IDisposable
     /// <param name="path">The final name.</param>
     /// <param name="headerLength">Bytes to keep for the header, its eight bytes of length included.</param>
     /// <param name="open">Opens the temporary file.</param>
-    public SafetensorsStream(string path, int headerLength, Func<string, Stream> open)
+    /// <param name="shownPath">The path that errors name, where the folder of <paramref name="path"/> is itself temporary.</param>
+    public SafetensorsStream(string path, int headerLength, Func<string, Stream> open, string? shownPath = null)
     {
-        Path = path;
+        Path = shownPath ?? path;
+        _finalPath = path;
         _headerLength = headerLength;
         _temporaryPath = path + ".partial";
         _stream = Guard(() => open(_temporaryPath));
@@ -40,6 +43,7 @@ internal sealed class SafetensorsStream : IDisposable
         }
     }
 
+    /// <summary>The path that errors name.</summary>
     public string Path { get; }
 
     /// <summary>The tensor being written, or the last one.</summary>
@@ -161,7 +165,7 @@ internal sealed class SafetensorsStream : IDisposable
             }
 
             _stream.Dispose();
-            File.Move(_temporaryPath, Path, overwrite: true);
+            File.Move(_temporaryPath, _finalPath, overwrite: true);
         });
         _committed = true;
     }
@@ -244,5 +248,9 @@ internal sealed class SafetensorsStream : IDisposable
     }
 
     private CheckpointException Failure(Exception exception)
-        => new(Path, $"the file cannot be written: {exception.Message.TrimEnd('.')}", innerException: exception);
+        => new(Path, $"the file cannot be written: {Reason(exception)}", innerException: exception);
+
+    /// <summary>The system's message without the temporary path that it ends with.</summary>
+    private string Reason(Exception exception)
+        => exception.Message.Replace($"'{_temporaryPath}'", "", StringComparison.Ordinal).TrimEnd(' ', ':', '.');
 }

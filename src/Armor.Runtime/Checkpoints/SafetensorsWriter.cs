@@ -80,7 +80,11 @@ public sealed class SafetensorsWriter : IDisposable
     public void Dispose() => _stream.Dispose();
 
     internal static SafetensorsWriter Create(
-        string path, IReadOnlyList<TensorDescription> tensors, IReadOnlyDictionary<string, string>? metadata, Func<string, Stream> open)
+        string path,
+        IReadOnlyList<TensorDescription> tensors,
+        IReadOnlyDictionary<string, string>? metadata,
+        Func<string, Stream> open,
+        string? shownPath = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentNullException.ThrowIfNull(tensors);
@@ -96,7 +100,7 @@ public sealed class SafetensorsWriter : IDisposable
 
         var copy = new Dictionary<string, string>(metadata ?? new Dictionary<string, string>(), StringComparer.Ordinal);
         var headerLength = SafetensorsHeader.Format(declared, copy).Length;
-        return new SafetensorsWriter(new SafetensorsStream(path, headerLength, open), declared, copy);
+        return new SafetensorsWriter(new SafetensorsStream(path, headerLength, open, shownPath), declared, copy);
     }
 
     /// <summary>Writes the next tensor as it is in a folder.</summary>

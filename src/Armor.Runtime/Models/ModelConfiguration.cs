@@ -113,19 +113,19 @@ public sealed record ModelConfiguration
     {
         ArgumentNullException.ThrowIfNull(json);
         ArgumentException.ThrowIfNullOrEmpty(source);
-        JsonDocument document;
         try
         {
-            document = JsonDocument.Parse(json, new JsonDocumentOptions { AllowDuplicateProperties = false });
+            using var document = JsonDocument.Parse(json, new JsonDocumentOptions { AllowDuplicateProperties = false });
+            return ConfigurationParser.Parse(document.RootElement, source);
         }
         catch (JsonException exception)
         {
             throw new CheckpointException(source, $"not valid JSON: {exception.Message.TrimEnd('.')}", innerException: exception);
         }
-
-        using (document)
+        catch (InvalidOperationException exception)
         {
-            return ConfigurationParser.Parse(document.RootElement, source);
+            // System.Text.Json's answer to an escaped lone surrogate.
+            throw new CheckpointException(source, "holds text that is not valid Unicode", innerException: exception);
         }
     }
 }

@@ -79,6 +79,25 @@ public class ArmorCheckpointTests
     }
 
     [Test]
+    public void AShardedSourceGivesTheSameLayers()
+    {
+        using var folder = new TemporaryFolder();
+        TinyModel.WriteDense(folder.File("single"));
+        TinyModel.WriteDense(folder.File("sharded"));
+        File.Move(folder.File("sharded/model.safetensors"), folder.File("sharded/shard.safetensors"));
+        using (var single = CheckpointFolder.Open(folder.File("single")))
+        {
+            var map = string.Join(",", single.Tensors.Keys.Select(name => $"\"{name}\":\"shard.safetensors\""));
+            File.WriteAllText(folder.File("sharded/model.safetensors.index.json"), $"{{\"weight_map\":{{{map}}}}}");
+        }
+
+        TinyModel.WriteArmor(folder.File("single"), folder.File("a"));
+        TinyModel.WriteArmor(folder.File("sharded"), folder.File("b"));
+        Assert.That(File.ReadAllBytes(folder.File("b/model.safetensors")), Is.EqualTo(File.ReadAllBytes(folder.File("a/model.safetensors"))));
+        Assert.That(File.Exists(folder.File("b/model.safetensors.index.json")), Is.False);
+    }
+
+    [Test]
     public void IsArmorTellsTheFoldersApart()
     {
         using var folder = new TemporaryFolder();

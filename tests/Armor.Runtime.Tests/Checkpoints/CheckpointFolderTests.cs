@@ -72,6 +72,7 @@ public class CheckpointFolderTests
     [TestCase("[]", "is not a JSON object")]
     [TestCase("{", "is not valid JSON")]
     [TestCase("{\"weight_map\":3}", "no weight_map")]
+    [TestCase("{\"weight_map\":{}}", "the index lists no tensor")]
     [TestCase("{\"weight_map\":{\"a\":3}}", "not a plain file name")]
     public void ABrokenIndexIsNamed(string index, string problem)
     {
@@ -89,6 +90,23 @@ public class CheckpointFolderTests
         WriteShard(folder, "s.safetensors", ("a", 1f));
         WriteIndex(folder, "\"a\":\"s.safetensors\",\"a\":\"s.safetensors\"");
         Assert.That(() => CheckpointFolder.Open(folder.Path), Throws.TypeOf<CheckpointException>().With.Message.Contains("twice in the index"));
+    }
+
+    [TestCase("{\"model_type\":\"\\uD800\"}")]
+    [TestCase("{\"model_type\":")]
+    [TestCase("[]")]
+    [TestCase(null)]
+    public void ABrokenConfigurationIsNamed(string? configuration)
+    {
+        using var folder = new TemporaryFolder();
+        WriteShard(folder, "model.safetensors", ("a", 1f));
+        if (configuration is not null)
+        {
+            File.WriteAllText(folder.File("config.json"), configuration);
+        }
+
+        using var model = CheckpointFolder.Open(folder.Path);
+        Assert.That(() => model.Configuration, Throws.TypeOf<CheckpointException>().With.Message.StartsWith(folder.File("config.json")));
     }
 
     [Test]

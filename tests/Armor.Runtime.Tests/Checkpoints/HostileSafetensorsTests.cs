@@ -96,6 +96,41 @@ public class HostileSafetensorsTests
     }
 
     [Test]
+    public void AHostileNameReachesNoTerminal()
+    {
+        using var folder = new TemporaryFolder();
+        System.IO.File.WriteAllBytes(folder.File("a"), File($"{{{Entry("\\u001b[2J" + new string('x', 100_000), "U8", "[1]", "[0,2]")}}}", 2));
+        var error = Assert.Throws<CheckpointException>(() => SafetensorsFile.Open(folder.File("a")))!;
+        Assert.That(error.Message.Any(char.IsControl), Is.False);
+        Assert.That(error.Message, Does.Contain("\\u001b[2Jxxx").And.Length.LessThan(1000));
+        Assert.That(error.Tensor, Has.Length.EqualTo(100_004));
+    }
+
+    [Test, Platform("Linux", Reason = "Needs sparse files.")]
+    public void TensorsBeyondTwoGigabytesReadInRanges()
+    {
+        using var folder = new TemporaryFolder();
+        var path = folder.File("a");
+        var head = File($"{{{Entry("w", "BF16", "[3000000001]", "[0,6000000002]")}}}", 0);
+        using (var stream = System.IO.File.Create(path))
+        {
+            stream.Write(head);
+            stream.SetLength(head.Length + 6_000_000_002);
+            stream.Position = stream.Length - 2;
+            stream.Write([0x80, 0x3F]);
+        }
+
+        using var file = SafetensorsFile.Open(path);
+        Assert.That(file.GetBytes("w", 6_000_000_000, 2).ToArray(), Is.EqualTo(new byte[] { 0x80, 0x3F }));
+        var last = new float[2];
+        file.ReadFloat32("w", 2_999_999_999, last);
+        Assert.That(last, Is.EqualTo([0f, 1f]));
+        Assert.That(() => file.GetBytes("w"), Throws.TypeOf<CheckpointException>().With.Message.Contains("read it in ranges"));
+        Assert.That(() => file.ReadFloat32("w"), Throws.TypeOf<CheckpointException>().With.Message.Contains("read it in ranges"));
+        Assert.That(() => file.GetBytes("w", 6_000_000_001, 2), Throws.TypeOf<ArgumentOutOfRangeException>());
+    }
+
+    [Test]
     public void DamagedFilesNeverFailOtherwise()
     {
         using var folder = new TemporaryFolder();

@@ -1,2 +1,89 @@
+using System.Text.Json;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Factorization;
+
 namespace Armor.Core.Pruning.Resuming;
-internal static class PartFile { public const string Extension = ".safetensors"; }
+
+/// <summary>One finished linear in a workspace: a safetensors file of its three factors in their storage type, and its report in the metadata.</summary>
+internal static class PartFile
+{
+    /// <summary>How the files' names end.</summary>
+    public const string Extension = ".safetensors";
+
+    private const string ReportKey = "report";
+    private const string Input = "input_blocks";
+    private const string Output = "output_blocks";
+    private const string Values = "core_values";
+    private const string Mask = "core_mask";
+
+    /// <summary>Writes a part under another name, then renames it.</summary>
+    /// <param name="path">The final name.</param>
+    /// <param name="layer">Already rounded to <paramref name="type"/>.</param>
+    /// <param name="type">The storage type.</param>
+    /// <param name="report">How the linear was pruned.</param>
+    public static void Write(string path, ArmorLayer layer, TensorElementType type, LinearPruningReport report)
+    {
+        int maskBytes = (layer.Columns + 7) / 8;
+        var tensors = new List<TensorDescription>();
+        AddWrapper(Input, layer.InputWrapper);
+        AddWrapper(Output, layer.OutputWrapper);
+        tensors.Add(new TensorDescription(Values, type, [layer.Rows, layer.Columns / 2]));
+        tensors.Add(new TensorDescription(Mask, TensorElementType.UInt8, [layer.Rows, maskBytes]));
+        var metadata = new Dictionary<string, string> { [ReportKey] = JsonSerializer.Serialize(report, ResumingJson.Default.LinearPruningReport) };
+
+        using SafetensorsWriter writer = SafetensorsWriter.Create(path, tensors, metadata);
+        WriteWrapper(Input, layer.InputWrapper);
+        WriteWrapper(Output, layer.OutputWrapper);
+        writer.WriteFloat32(Values, layer.Core.Values.Span);
+        writer.Write(Mask, layer.Core.Mask.Span);
+        writer.Commit();
+
+        void AddWrapper(string name, BlockDiagonalMatrix? wrapper)
+        {
+            if (wrapper is not null)
+            {
+                tensors.Add(new TensorDescription(name, type, [wrapper.BlockCount, wrapper.BlockSize, wrapper.BlockSize]));
+            }
+        }
+
+        void WriteWrapper(string name, BlockDiagonalMatrix? wrapper)
+        {
+            if (wrapper is not null)
+            {
+                writer.WriteFloat32(name, wrapper.Values.Span);
+            }
+        }
+    }
+
+    /// <summary>Reads a part back, to the last bit.</summary>
+    /// <param name="path">Its file.</param>
+    /// <exception cref="CheckpointException">Not a whole part.</exception>
+    public static (ArmorLayer Layer, LinearPruningReport Report) Read(string path)
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        LinearPruningReport? report;
+        try
+        {
+            report = file.Metadata.TryGetValue(ReportKey, out string? json)
+                ? JsonSerializer.Deserialize(json, ResumingJson.Default.LinearPruningReport)
+                : null;
+        }
+        catch (JsonException exception)
+        {
+            throw new CheckpointException(path, "the report of a finished linear is not readable", null, "JSON", exception.Message, exception);
+        }
+
+        if (report is null)
+        {
+            throw new CheckpointException(path, "not a finished linear; delete the file to prune it again", null, "a report in the metadata", "none");
+        }
+
+        var core = new SparseCore24(report.Rows, report.Columns, file.ReadFloat32(Values), file.GetBytes(Mask).ToArray());
+        return (new ArmorLayer(ReadWrapper(Output), core, ReadWrapper(Input)), report);
+
+        BlockDiagonalMatrix? ReadWrapper(string name) =>
+            file.Tensors.TryGetValue(name, out TensorDescription? tensor)
+                ? new BlockDiagonalMatrix(checked((int)tensor.Shape[0]), checked((int)tensor.Shape[1]), file.ReadFloat32(name))
+                : null;
+    }
+}

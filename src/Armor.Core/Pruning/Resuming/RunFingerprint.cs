@@ -14,20 +14,24 @@ internal static class RunFingerprint
     /// <summary>The fingerprint of one run.</summary>
     /// <param name="modelFolder">The dense model; its configuration and weights are hashed whole.</param>
     /// <param name="sequences">The calibration tokens.</param>
-    /// <param name="options">The options' canonical text.</param>
+    /// <param name="options">Every option that the output depends on.</param>
     /// <param name="cancellationToken">Stops the hashing.</param>
     public static SortedDictionary<string, string> Compute(
         string modelFolder,
         IReadOnlyList<int[]> sequences,
-        string options,
+        IEnumerable<KeyValuePair<string, string>> options,
         CancellationToken cancellationToken)
     {
         var fingerprint = new SortedDictionary<string, string>(StringComparer.Ordinal)
         {
             ["library"] = typeof(RunFingerprint).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "unknown",
-            ["options"] = options,
             ["calibration"] = HashSequences(sequences),
         };
+        foreach ((string name, string value) in options)
+        {
+            fingerprint.Add("option " + name, value);
+        }
+
         foreach (string file in ModelFiles(modelFolder))
         {
             fingerprint["file " + Path.GetFileName(file)] = HashFile(file, cancellationToken);

@@ -1,4 +1,3 @@
-using Armor.Core.Pruning.Losses;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -23,17 +22,30 @@ internal static class CoreSystems
     }
 
     /// <summary>Q = B·H·Bᵀ of neighbouring strips of columns, [count / width, width, width].</summary>
-    public static Tensor InputGram(ArmorFactorization factorization, IProxyLoss loss, long first, long count, long width)
+    /// <param name="factorization">Holds B.</param>
+    /// <param name="hessians">H's diagonal blocks of the strips, [count / width, width, width].</param>
+    /// <param name="first">The first column.</param>
+    public static Tensor InputGram(ArmorFactorization factorization, Tensor hessians, long first)
     {
-        using var scope = NewDisposeScope();
-        Tensor[] strips = [.. Enumerable.Range(0, (int)(count / width)).Select(strip => Strip(first + (strip * width)))];
-        return stack(strips).contiguous().MoveToOuterDisposeScope();
-
-        Tensor Strip(long column)
+        long width = hessians.shape[1];
+        if (InputBlocks(factorization, first, hessians.shape[0] * width) is not { } blocks)
         {
-            Tensor? blocks = InputBlocks(factorization, column, width);
-            return BlockDiagonalProduct.Right(BlockDiagonalProduct.Left(blocks, loss.HessianBlock(column, width)), blocks?.transpose(1, 2));
+            return hessians;
         }
+
+        using var scope = NewDisposeScope();
+        if (blocks.shape[1] == width)
+        {
+            return bmm(bmm(blocks, hessians), blocks.transpose(1, 2)).MoveToOuterDisposeScope();
+        }
+
+        // A strip of several blocks: B is block diagonal within it.
+        Tensor[] strips = [.. Enumerable.Range(0, (int)hessians.shape[0]).Select(strip =>
+        {
+            Tensor own = blocks.narrow(0, strip * width / blocks.shape[1], width / blocks.shape[1]);
+            return BlockDiagonalProduct.Right(BlockDiagonalProduct.Left(own, hessians[strip]), own.transpose(1, 2));
+        })];
+        return stack(strips).MoveToOuterDisposeScope();
     }
 
     /// <summary>The blocks of B that meet the given columns; <see langword="null"/> where B is the identity.</summary>

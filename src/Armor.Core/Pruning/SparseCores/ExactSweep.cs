@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using Armor.Core.Pruning.Losses;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -9,10 +10,12 @@ namespace Armor.Core.Pruning.SparseCores;
 /// still. Costs about one gradient. Without noise it never raises the loss. Blocks of A that do not touch run in parallel; the result does not
 /// depend on the number of threads.
 /// </summary>
-public sealed class ExactSweep : ISparseCoreSelector
+public sealed class ExactSweep : ISparseCoreSelector, IDisposable
 {
     // Rows of the identity are handed out in lots of this many, so that a work item is worth its dispatch.
     private const int RowsPerItem = 32;
+
+    private readonly HessianBlocks hessians = new();
 
     /// <inheritdoc/>
     public void Step(ArmorFactorization factorization, StepContext context)
@@ -40,10 +43,13 @@ public sealed class ExactSweep : ISparseCoreSelector
         factorization.Core = core;
     }
 
-    private static void SweepSeparable(ArmorFactorization factorization, StepContext context, Tensor? gram, Tensor core, long width)
+    /// <summary>Frees what was kept between steps.</summary>
+    public void Dispose() => hessians.Dispose();
+
+    private void SweepSeparable(ArmorFactorization factorization, StepContext context, Tensor? gram, Tensor core, long width)
     {
         long columns = factorization.Columns;
-        Tensor q = CoreSystems.InputGram(factorization, context.Loss, 0, columns, width);
+        Tensor q = CoreSystems.InputGram(factorization, hessians.Of(context.Loss, columns, width), 0).contiguous();
         Tensor r = CoreSystems.Project(factorization, context.Loss.MultiplyHessian(context.Target, 0, columns), 0, columns);
         Tensor stripsOfR = BlockDiagonalProduct.ColumnBlocks(r, width);
         Tensor t = bmm(BlockDiagonalProduct.ColumnBlocks(core, width), q);
@@ -58,7 +64,7 @@ public sealed class ExactSweep : ISparseCoreSelector
             context.CancellationToken.ThrowIfCancellationRequested();
             using var stripScope = NewDisposeScope();
             Tensor old = core.narrow(1, first, count).contiguous();
-            Tensor q = CoreSystems.InputGram(factorization, context.Loss, first, count, count);
+            Tensor q = CoreSystems.InputGram(factorization, context.Loss.HessianBlock(first, count).unsqueeze(0), first).contiguous();
             Tensor t = old.matmul(q[0]);
             Tensor r = CoreSystems.Project(factorization, context.Loss.MultiplyHessian(error, first, count), first, count);
             r = r + (gram is null ? t : BlockDiagonalProduct.Left(gram, t));

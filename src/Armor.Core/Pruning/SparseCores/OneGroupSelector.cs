@@ -1,3 +1,4 @@
+using Armor.Core.Pruning.Losses;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -7,8 +8,10 @@ namespace Armor.Core.Pruning.SparseCores;
 /// The paper's core update: in each step one group of four in every block (i, j), for which all six masks are tried with their closed solution
 /// (arXiv 2510.05528, Alg. 1). Never raises the loss. How the group is chosen is left to the subclass.
 /// </summary>
-public abstract class OneGroupSelector : ISparseCoreSelector
+public abstract class OneGroupSelector : ISparseCoreSelector, IDisposable
 {
+    private readonly HessianBlocks hessians = new();
+
     /// <inheritdoc/>
     public void Step(ArmorFactorization factorization, StepContext context)
     {
@@ -26,7 +29,8 @@ public abstract class OneGroupSelector : ISparseCoreSelector
             using var stripScope = NewDisposeScope();
             Tensor old = core.narrow(1, first, width).clone();
             Tensor residual = CoreSystems.Project(factorization, context.Loss.MultiplyHessian(error, first, width), first, width).contiguous();
-            Tensor q = CoreSystems.InputGram(factorization, context.Loss, first, width, unit);
+            Tensor blocks = hessians.Of(context.Loss, factorization.Columns, unit).narrow(0, first / unit, width / unit);
+            Tensor q = CoreSystems.InputGram(factorization, blocks, first).contiguous();
             UpdateBlocks(residual, q, gram, core, first, (int)factorization.OutputBlockSize, context.Seed);
             if (first + width < factorization.Columns)
             {
@@ -37,6 +41,13 @@ public abstract class OneGroupSelector : ISparseCoreSelector
         }
 
         factorization.Core = core;
+    }
+
+    /// <summary>Frees what was kept between steps.</summary>
+    public void Dispose()
+    {
+        hessians.Dispose();
+        GC.SuppressFinalize(this);
     }
 
     /// <summary>Chooses a group of one block.</summary>

@@ -1,3 +1,4 @@
+using Armor.Core.Pruning.Losses;
 using Armor.Core.Pruning.SparseCores;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -59,7 +60,7 @@ public sealed class GradientDescentWrappers : IWrapperOptimizer
         Tensor u = BlockDiagonalProduct.ColumnBlocks(factorization.MultiplyOutput(factorization.Core).narrow(1, first, count), size);
         Tensor transposed = u.transpose(1, 2);
         Tensor gradient = bmm(transposed, BlockDiagonalProduct.ColumnBlocks(residual, size));
-        Tensor hessians = stack([.. Blocks(first, count, size).Select(column => context.Loss.HessianBlock(column, size))]);
+        Tensor hessians = HessianBlocks.Gather(context.Loss, first, count, size);
         Tensor blocks = factorization.InputBlocks!.clone();
         blocks.narrow(0, first / size, count / size).add_(gradient / (Smoothness(bmm(transposed, u)) * Smoothness(hessians)));
         factorization.InputBlocks = blocks;
@@ -69,7 +70,7 @@ public sealed class GradientDescentWrappers : IWrapperOptimizer
     {
         long unit = CoreSystems.Unit(factorization);
         Tensor step = CoreSystems.Project(factorization, residual, first, count);
-        Tensor q = Smoothness(CoreSystems.InputGram(factorization, context.Loss, first, count, unit)).view(1, -1).repeat_interleave(unit, 1);
+        Tensor q = Smoothness(CoreSystems.InputGram(factorization, HessianBlocks.Gather(context.Loss, first, count, unit), first)).view(1, -1).repeat_interleave(unit, 1);
         step = step / q;
         if (CoreSystems.OutputGram(factorization) is { } gram)
         {
@@ -80,14 +81,6 @@ public sealed class GradientDescentWrappers : IWrapperOptimizer
         Tensor part = core.narrow(1, first, count);
         part.add_(step * part.ne(0));
         factorization.Core = core;
-    }
-
-    private static IEnumerable<long> Blocks(long first, long count, long size)
-    {
-        for (long column = first; column < first + count; column += size)
-        {
-            yield return column;
-        }
     }
 
     // The largest eigenvalue of each symmetric block, [n, 1, 1]; a little more, so that rounding cannot lengthen a step.

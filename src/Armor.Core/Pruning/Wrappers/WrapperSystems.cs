@@ -26,17 +26,9 @@ internal static class WrapperSystems
     public static Tensor HessianInverses(IProxyLoss loss, long columns, long size)
     {
         using var scope = NewDisposeScope();
-        Tensor blocks = HessianBlocks(loss, columns, size).to(float64);
+        Tensor blocks = HessianBlocks.Gather(loss, 0, columns, size).to(float64);
         Tensor diagonal = blocks.diagonal(dim1: 1, dim2: 2);
         Tensor ridge = diagonal * HessianRidge + (diagonal.mean() * 1e-12) + 1e-30;
         return linalg.inv(blocks + diag_embed(ridge)).MoveToOuterDisposeScope();
-    }
-
-    /// <summary>The Hessian's diagonal blocks [d_in/b, b, b], float32.</summary>
-    public static Tensor HessianBlocks(IProxyLoss loss, long columns, long size)
-    {
-        using var scope = NewDisposeScope();
-        Tensor[] blocks = [.. Enumerable.Range(0, (int)(columns / size)).Select(block => loss.HessianBlock(block * size, size))];
-        return stack(blocks).MoveToOuterDisposeScope();
     }
 }

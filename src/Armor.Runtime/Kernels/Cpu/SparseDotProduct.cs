@@ -45,7 +45,7 @@ internal static class SparseDotProduct
         return Vector128.Sum(sum0 + sum1) + ComputeScalar(values, mask, input, 2 * bytes);
 
         static Vector128<float> Pick(ref float x, ref Vector256<int> indices, byte pattern, int index)
-            => Vector256.Shuffle(Vector256.LoadUnsafe(ref x, (nuint)(8 * index)), Unsafe.Add(ref indices, pattern)).GetLower();
+            => Vector256.ShuffleNative(Vector256.LoadUnsafe(ref x, (nuint)(8 * index)), Unsafe.Add(ref indices, pattern)).GetLower();
     }
 
     internal static float Compute128(ReadOnlySpan<float> values, ReadOnlySpan<byte> mask, ReadOnlySpan<float> input)

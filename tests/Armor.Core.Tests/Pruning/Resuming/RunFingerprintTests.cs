@@ -12,7 +12,7 @@ public class RunFingerprintTests
         SortedDictionary<string, string> first = Compute(folder.Path, [[1, 2], [3]], "fast");
         Assert.That(RunFingerprint.Differences(first, Compute(folder.Path, [[1, 2], [3]], "fast")), Is.Empty);
 
-        AssertOneDifference(first, Compute(folder.Path, [[1, 2], [3]], "slow"), "options: was fast, is slow");
+        AssertOneDifference(first, Compute(folder.Path, [[1, 2], [3]], "slow"), "option preset: was fast, is slow");
         AssertOneDifference(first, Compute(folder.Path, [[1], [2, 3]], "fast"), "calibration: was 2 sequences, 3 tokens");
 
         using (FileStream weights = File.OpenWrite(folder.File("model.safetensors")))
@@ -32,7 +32,7 @@ public class RunFingerprintTests
     }
 
     private static SortedDictionary<string, string> Compute(string model, int[][] sequences, string options) =>
-        RunFingerprint.Compute(model, sequences, options, CancellationToken.None);
+        RunFingerprint.Compute(model, sequences, [new("preset", options)], CancellationToken.None);
 
     private static void AssertOneDifference(SortedDictionary<string, string> earlier, SortedDictionary<string, string> now, string start) =>
         Assert.That(RunFingerprint.Differences(earlier, now), Has.Count.EqualTo(1).And.One.StartsWith(start));

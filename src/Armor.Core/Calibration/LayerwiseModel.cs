@@ -1,0 +1,107 @@
+using Armor.Core.Modules;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Models;
+using TorchSharp;
+using TorchSharp.Modules;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Calibration;
+
+/// <summary>A dense checkpoint of which only the part at work is in memory: the embedding, or one decoder layer. Computes in float32.</summary>
+internal sealed class LayerwiseModel : IDisposable
+{
+    private readonly CheckpointFolder checkpoint;
+    private readonly RotaryEmbedding rotary;
+
+    /// <summary>Opens nothing yet.</summary>
+    /// <param name="checkpoint">Holds the weights; stays the caller's.</param>
+    /// <param name="configuration">Of the same model.</param>
+    public LayerwiseModel(CheckpointFolder checkpoint, ModelConfiguration configuration)
+    {
+        this.checkpoint = checkpoint;
+        Configuration = configuration;
+        rotary = new RotaryEmbedding(configuration);
+    }
+
+    /// <summary>The model's sizes.</summary>
+    public ModelConfiguration Configuration { get; }
+
+    /// <summary>Checks that the checkpoint has every tensor in its shape, and that all values are finite.</summary>
+    /// <param name="cancellationToken">Stops between tensors.</param>
+    /// <exception cref="CheckpointException">Names the tensor, what was expected and what was found.</exception>
+    public void Verify(CancellationToken cancellationToken)
+    {
+        foreach (TensorShape shape in ModelShapes.Enumerate(Configuration))
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            Read(shape);
+        }
+    }
+
+    /// <summary>Looks tokens up.</summary>
+    /// <param name="tokens">[sequences, length] each.</param>
+    /// <returns>[sequences, length, hidden] each, in the caller's dispose scope.</returns>
+    public IReadOnlyList<Tensor> Embed(IReadOnlyList<Tensor> tokens)
+    {
+        using var scope = NewDisposeScope();
+        using var noGradients = no_grad();
+        Tensor embedding = Load(new TensorShape(ModelShapes.Embedding, [Configuration.VocabularySize, Configuration.HiddenSize]));
+        return [.. tokens.Select(batch =>
+            embedding.index_select(0, batch.flatten()).view([.. batch.shape, Configuration.HiddenSize]).MoveToOuterDisposeScope())];
+    }
+
+    /// <summary>Reads one decoder layer; each call gives a layer with weights of its own.</summary>
+    /// <param name="index">From 0.</param>
+    public LoadedLayer LoadLayer(int index)
+    {
+        using var scope = NewDisposeScope();
+        var weights = new Dictionary<string, Parameter>(StringComparer.Ordinal);
+        string prefix = ModelShapes.LayerPrefix(index);
+        foreach (TensorShape shape in ModelShapes.EnumerateLayer(Configuration))
+        {
+            weights.Add(shape.Name, new Parameter(Load(shape with { Name = prefix + shape.Name }), requires_grad: false));
+        }
+
+        foreach (Parameter weight in weights.Values)
+        {
+            weight.DetachFromDisposeScope();
+        }
+
+        return new LoadedLayer(new DecoderLayer(Configuration, index, rotary, weights), weights.Values);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => rotary.Dispose();
+
+    private Tensor Load(TensorShape shape) => tensor(Read(shape), [.. shape.Shape], float32);
+
+    private float[] Read(TensorShape shape)
+    {
+        TensorDescription found = checkpoint.GetTensor(shape.Name);
+        if (!found.Shape.SequenceEqual(shape.Shape))
+        {
+            throw new CheckpointException(
+                checkpoint.Folder, "the tensor's shape is not that of config.json", shape.Name, Text(shape.Shape), Text(found.Shape));
+        }
+
+        return checkpoint.ReadFiniteFloat32(shape.Name);
+
+        static string Text(IReadOnlyList<long> dimensions) => $"[{string.Join(", ", dimensions)}]";
+    }
+}
+
+/// <summary>A decoder layer that owns its weights.</summary>
+internal sealed class LoadedLayer(DecoderLayer layer, IReadOnlyCollection<Parameter> weights) : IDisposable
+{
+    /// <summary>The layer.</summary>
+    public DecoderLayer Layer { get; } = layer;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (Parameter weight in weights)
+        {
+            weight.Dispose();
+        }
+    }
+}

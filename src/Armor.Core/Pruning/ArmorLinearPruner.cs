@@ -1,0 +1,84 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+using Armor.Core.Calibration;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning;
+
+/// <summary>Prunes the linears of a model by <see cref="ArmorPruner"/>.</summary>
+internal sealed class ArmorLinearPruner : ILinearPruner
+{
+    private static readonly JsonSerializerOptions Json = new() { NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals };
+
+    private readonly ArmorPruner pruner;
+
+    /// <summary>Makes the pruner.</summary>
+    /// <param name="options">Valid options.</param>
+    public ArmorLinearPruner(ArmorPrunerOptions options)
+    {
+        pruner = ArmorPruner.Create(options);
+        Moments = MomentsOf(options);
+        Fingerprint = FingerprintOf(options);
+    }
+
+    /// <inheritdoc/>
+    public ActivationMoments Moments { get; }
+
+    /// <inheritdoc/>
+    public IReadOnlyDictionary<string, string> Fingerprint { get; }
+
+    /// <inheritdoc/>
+    public PrunedLinear Prune(
+        string name,
+        Tensor weight,
+        ActivationStatistics statistics,
+        IProgress<double>? progress,
+        CancellationToken cancellationToken)
+    {
+        var losses = progress is null ? null : new LossProgress(progress);
+        PrunedWeight pruned = pruner.Prune(weight, statistics, name, losses, cancellationToken);
+        return new PrunedLinear(pruned.Layer, pruned.Loss, pruned.StartLoss, pruned.Notes);
+    }
+
+    // The baselines read h at most, but their loss is told under H, so that it can be compared from method to method.
+    private static ActivationMoments MomentsOf(ArmorPrunerOptions options)
+    {
+        IReadOnlyList<PruningStage>? stages = options.Method switch
+        {
+            PruningMethod.Armor => options.Stages,
+            PruningMethod.Dense24 => [options.Dense24Stage],
+            _ => null,
+        };
+        if (stages is null)
+        {
+            return ActivationMoments.Hessian;
+        }
+
+        if (stages.All(stage => stage.Loss != StageLoss.FullHessian))
+        {
+            return ActivationMoments.Diagonal;
+        }
+
+        return options.CrossTarget ? ActivationMoments.Hessian | ActivationMoments.CrossMoment : ActivationMoments.Hessian;
+    }
+
+    private static SortedDictionary<string, string> FingerprintOf(ArmorPrunerOptions options)
+    {
+        var fingerprint = new SortedDictionary<string, string>(StringComparer.Ordinal);
+        foreach (JsonProperty property in JsonSerializer.SerializeToElement(options, Json).EnumerateObject())
+        {
+            if (property.Name is not (nameof(ArmorPrunerOptions.Preset) or nameof(ArmorPrunerOptions.MaxDegreeOfParallelism)))
+            {
+                fingerprint.Add(property.Name, property.Value.GetRawText());
+            }
+        }
+
+        return fingerprint;
+    }
+
+    // Progress<T> would post to another thread and lose the order.
+    private sealed class LossProgress(IProgress<double> losses) : IProgress<PruningProgress>
+    {
+        public void Report(PruningProgress value) => losses.Report(value.Loss);
+    }
+}

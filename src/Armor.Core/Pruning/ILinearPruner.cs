@@ -1,0 +1,35 @@
+using Armor.Core.Calibration;
+using Armor.Runtime.Factorization;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning;
+
+/// <summary>Prunes one weight at a time: the seam between the walk over a model and the way in which a weight is pruned.</summary>
+internal interface ILinearPruner
+{
+    /// <summary>The moments of the inputs that <see cref="Prune"/> reads where calibration offers them.</summary>
+    ActivationMoments Moments { get; }
+
+    /// <summary>All that the result depends on besides weight, statistics and name, option by option: two pruners of equal text are one.</summary>
+    IReadOnlyDictionary<string, string> Fingerprint { get; }
+
+    /// <summary>Prunes one weight; the result depends on the arguments alone.</summary>
+    /// <param name="name">The linear, for messages and seeds.</param>
+    /// <param name="weight">float32 [d_out, d_in].</param>
+    /// <param name="statistics">Of the linear's inputs.</param>
+    /// <param name="progress">Gets the loss as it falls.</param>
+    /// <param name="cancellationToken">Stops the work between steps.</param>
+    PrunedLinear Prune(
+        string name,
+        Tensor weight,
+        ActivationStatistics statistics,
+        IProgress<double>? progress,
+        CancellationToken cancellationToken);
+}
+
+/// <summary>A pruned weight and how it went.</summary>
+/// <param name="Layer">A·S·B, not yet rounded to its storage type.</param>
+/// <param name="Loss">The loss reached.</param>
+/// <param name="StartLoss">The loss at the start, in the same unit.</param>
+/// <param name="Notes">Damping raised, fall-backs taken; as a rule empty.</param>
+internal sealed record PrunedLinear(ArmorLayer Layer, double Loss, double StartLoss, IReadOnlyList<string> Notes);

@@ -1,0 +1,98 @@
+using System.Globalization;
+using Armor.Core.Calibration;
+using Armor.Runtime.Checkpoints;
+
+namespace Armor.Core.Pruning;
+
+/// <summary>How a whole model is pruned.</summary>
+public sealed record ModelPrunerOptions
+{
+    private const int DefaultMaxSamples = 128;
+    private const int DefaultTokensPerBatch = 4096;
+
+    /// <summary>How each weight is pruned.</summary>
+    /// <value>The default is <see cref="ArmorPrunerOptions.Balanced"/>.</value>
+    public ArmorPrunerOptions Pruner { get; init; } = ArmorPrunerOptions.Balanced;
+
+    /// <summary>
+    /// Whose activations a weight is pruned on. Where this is sequential and the method uses the full Hessian,
+    /// <see cref="ArmorPrunerOptions.CrossTarget"/> makes each weight aim at the dense model's output.
+    /// </summary>
+    /// <value>The default is <see cref="CalibrationMode.Sequential"/>.</value>
+    public CalibrationMode Calibration { get; init; } = CalibrationMode.Sequential;
+
+    /// <summary>How many calibration texts are used, the first ones; each is cut to the model's context less one token.</summary>
+    /// <value>The default is 128.</value>
+    public int MaxSamples { get; init; } = DefaultMaxSamples;
+
+    /// <summary>How many tokens go through a layer at once, padding included; bounds the memory of a layer's intermediate values.</summary>
+    /// <value>The default is 4096.</value>
+    public int TokensPerBatch { get; init; } = DefaultTokensPerBatch;
+
+    /// <summary>
+    /// The type that wrappers and kept values are stored in: float16, bfloat16 or float32. Null: the weight's own type where that has 16
+    /// bits, float16 otherwise.
+    /// </summary>
+    /// <value>The default is null.</value>
+    public TensorElementType? Storage { get; init; }
+
+    /// <summary>
+    /// Whether to go on where an interrupted run to the same output folder stopped. The output is byte for byte that of a run without
+    /// interruption. Where there is no such run, a new one begins.
+    /// </summary>
+    /// <value>The default is false: an interrupted run in the way is an error.</value>
+    public bool Resume { get; init; }
+
+    /// <summary>Checks every option.</summary>
+    /// <exception cref="ArgumentException">Lists every violation.</exception>
+    public void Validate()
+    {
+        var violations = new List<string>();
+        if (Pruner is null)
+        {
+            violations.Add($"{nameof(Pruner)} is missing.");
+        }
+
+        if (!Enum.IsDefined(Calibration))
+        {
+            violations.Add($"{nameof(Calibration)} {(int)Calibration} is unknown.");
+        }
+
+        if (MaxSamples < 1)
+        {
+            violations.Add($"{nameof(MaxSamples)} must be at least 1; found {MaxSamples}.");
+        }
+
+        if (TokensPerBatch < 1)
+        {
+            violations.Add($"{nameof(TokensPerBatch)} must be at least 1; found {TokensPerBatch}.");
+        }
+
+        if (Storage is not (null or TensorElementType.Float16 or TensorElementType.BFloat16 or TensorElementType.Float32))
+        {
+            violations.Add($"{nameof(Storage)} must be Float16, BFloat16 or Float32; found {Storage}.");
+        }
+
+        try
+        {
+            Pruner?.Validate();
+        }
+        catch (ArgumentException exception)
+        {
+            violations.Add(exception.Message);
+        }
+
+        if (violations.Count > 0)
+        {
+            throw new ArgumentException(string.Join(Environment.NewLine, violations));
+        }
+    }
+
+    /// <summary>The walk's share of a run's fingerprint: all that the output depends on, but for the pruner's own.</summary>
+    internal IReadOnlyDictionary<string, string> Fingerprint => new SortedDictionary<string, string>(StringComparer.Ordinal)
+    {
+        [nameof(Calibration)] = Calibration.ToString(),
+        [nameof(TokensPerBatch)] = TokensPerBatch.ToString(CultureInfo.InvariantCulture),
+        [nameof(Storage)] = Storage?.ToString() ?? "as the source",
+    };
+}

@@ -1,0 +1,211 @@
+using System.Diagnostics;
+using Armor.Core.Calibration;
+using Armor.Core.Pruning.Resuming;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Factorization;
+using Armor.Runtime.Models;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning;
+
+/// <summary>
+/// One run over a model: checks everything, walks the decoder layers in order, and puts the output together from the parts. What a linear
+/// becomes depends on the inputs alone, never on time or on whether its part comes from an earlier run.
+/// </summary>
+internal sealed class ModelPruningRun(
+    string model,
+    string output,
+    ILinearPruner pruner,
+    ModelPrunerOptions options,
+    IProgress<ModelPruningProgress>? progress,
+    CancellationToken cancellationToken)
+{
+    private readonly Stopwatch clock = Stopwatch.StartNew();
+
+    /// <summary>Does all the work.</summary>
+    /// <param name="tokenise">Gives the calibration sequences; called once the model's folder is known to be sound.</param>
+    public ModelPruningReport Execute(Func<IEnumerable<int[]>> tokenise)
+    {
+        PruningWorkspace.RequireFree(output, options.Resume);
+        if (ArmorCheckpoint.IsArmor(model))
+        {
+            throw new CheckpointException(model, "the model is pruned already", null, "a dense model", "an ARMOR checkpoint");
+        }
+
+        ModelConfiguration configuration = ModelConfiguration.Load(model);
+        RequireTwoFour(configuration);
+        using CheckpointFolder checkpoint = CheckpointFolder.Open(model);
+        using var layerwise = new LayerwiseModel(checkpoint, configuration);
+        IReadOnlyList<int[]> sequences = CalibrationSequences.Select(tokenise(), options.MaxSamples, configuration);
+        layerwise.Verify(cancellationToken);
+
+        SortedDictionary<string, string> fingerprint =
+            RunFingerprint.Compute(model, sequences, pruner.Fingerprint.Concat(options.Fingerprint), cancellationToken);
+        using PruningWorkspace workspace = PruningWorkspace.Open(output, options.Resume, fingerprint);
+        if (workspace.Published is not { } reports)
+        {
+            string[] names = [.. ModelShapes.LinearNames(configuration)];
+            TensorElementType storage = Storage(checkpoint, names);
+            reports = PruneLinears(layerwise, sequences, workspace, names, storage);
+            ArmorCheckpointWriter.Write(
+                checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer, cancellationToken);
+            workspace.Publish(reports);
+        }
+
+        workspace.Delete();
+        return new ModelPruningReport(reports, clock.Elapsed.TotalSeconds);
+    }
+
+    private List<LinearPruningReport> PruneLinears(
+        LayerwiseModel layerwise,
+        IReadOnlyList<int[]> sequences,
+        PruningWorkspace workspace,
+        string[] names,
+        TensorElementType storage)
+    {
+        var reports = new List<LinearPruningReport>();
+        var tracker = new ProgressTracker(progress, clock, ModelShapes.Linears(layerwise.Configuration), names.Length);
+        int unfinished = names.Count(name => !File.Exists(workspace.PathOf(name)));
+        IReadOnlyList<CalibrationBatch> batches = [];
+        CalibrationWalk? walk = null;
+        try
+        {
+            if (unfinished > 0)
+            {
+                batches = CalibrationBatch.Create(sequences, options.TokensPerBatch, CPU);
+                walk = new CalibrationWalk(layerwise, batches, options.Calibration, pruner.Moments.HasFlag(ActivationMoments.CrossMoment));
+            }
+
+            for (int layer = 0; layer < layerwise.Configuration.LayerCount; layer++)
+            {
+                if (unfinished > 0)
+                {
+                    walk!.EnterLayer(layer);
+                }
+
+                foreach (var group in ModelShapes.Linears(layerwise.Configuration).GroupBy(linear => linear.Group))
+                {
+                    PruneGroup(group, ModelShapes.LayerPrefix(layer));
+                }
+            }
+        }
+        finally
+        {
+            walk?.Dispose();
+            foreach (CalibrationBatch batch in batches)
+            {
+                batch.Dispose();
+            }
+        }
+
+        return reports;
+
+        void PruneGroup(IGrouping<LinearGroup, LinearDescription> group, string prefix)
+        {
+            ActivationStatistics? statistics = null;
+            try
+            {
+                foreach (LinearDescription linear in group)
+                {
+                    cancellationToken.ThrowIfCancellationRequested();
+                    string name = prefix + linear.Name;
+                    string path = workspace.PathOf(name);
+                    ArmorLayer pruned;
+                    LinearPruningReport report;
+                    if (File.Exists(path))
+                    {
+                        (pruned, report) = PartFile.Read(path);
+                        tracker.Finish(name, linear, report, resumed: true);
+                    }
+                    else
+                    {
+                        tracker.Begin(name);
+                        statistics ??= walk!.Collect(group.Key, pruner.Moments, cancellationToken);
+                        (pruned, report) = PruneLinear(name, walk!.DenseWeight(linear.Name), statistics, storage, tracker);
+                        PartFile.Write(path, pruned, storage, report);
+                        unfinished--;
+                        tracker.Finish(name, linear, report, resumed: false);
+                    }
+
+                    reports.Add(report);
+                    if (unfinished > 0 && options.Calibration == CalibrationMode.Sequential)
+                    {
+                        using Tensor weight = tensor(pruned.ToDense(), [pruned.Rows, pruned.Columns], float32);
+                        walk!.Replace(linear.Name, weight);
+                    }
+                }
+
+                if (unfinished > 0)
+                {
+                    walk!.Pass(group.Key, cancellationToken);
+                }
+            }
+            finally
+            {
+                statistics?.Dispose();
+            }
+        }
+    }
+
+    private (ArmorLayer Layer, LinearPruningReport Report) PruneLinear(
+        string name,
+        Tensor weight,
+        ActivationStatistics statistics,
+        TensorElementType storage,
+        ProgressTracker tracker)
+    {
+        var stopwatch = Stopwatch.StartNew();
+        PrunedLinear pruned = pruner.Prune(name, weight, statistics, tracker, cancellationToken);
+        ArmorLayer layer = pruned.Layer.RoundedTo(storage);
+        RequireFinite(name, layer, storage);
+        return (layer, new LinearPruningReport
+        {
+            Name = name,
+            Rows = layer.Rows,
+            Columns = layer.Columns,
+            OutputBlock = layer.OutputWrapper?.BlockSize ?? 1,
+            InputBlock = layer.InputWrapper?.BlockSize ?? 1,
+            Loss = pruned.Loss,
+            StartLoss = pruned.StartLoss,
+            Seconds = stopwatch.Elapsed.TotalSeconds,
+            Bytes = layer.StorageBytes(storage),
+            Notes = pruned.Notes,
+        });
+    }
+
+    // One type for the whole folder.
+    private TensorElementType Storage(CheckpointFolder checkpoint, string[] names) =>
+        options.Storage
+        ?? (names.All(name => checkpoint.GetTensor(name + ".weight").ElementType == TensorElementType.BFloat16)
+            ? TensorElementType.BFloat16
+            : TensorElementType.Float16);
+
+    private void RequireTwoFour(ModelConfiguration configuration)
+    {
+        foreach (LinearDescription linear in ModelShapes.Linears(configuration).Where(linear => linear.Columns % 4 != 0))
+        {
+            throw new CheckpointException(
+                model,
+                "the weight cannot be 2:4",
+                ModelShapes.LayerPrefix(0) + linear.Name + ".weight",
+                "[d_out, d_in] with d_in a multiple of four",
+                $"[{linear.Rows}, {linear.Columns}]");
+        }
+    }
+
+    private void RequireFinite(string name, ArmorLayer layer, TensorElementType storage)
+    {
+        foreach (ReadOnlyMemory<float> values in new[] { layer.Core.Values, layer.InputWrapper?.Values ?? default, layer.OutputWrapper?.Values ?? default })
+        {
+            foreach (float value in values.Span)
+            {
+                if (!float.IsFinite(value))
+                {
+                    throw new CheckpointException(
+                        model, $"a pruned value exceeds {storage}; choose a storage type of wider range", name, "finite values", $"{value}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+using Armor.Core.Calibration;
+using Armor.Core.Modules;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Models;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Tests.Calibration;
+
+public class CalibrationWalkTests
+{
+    private static readonly LinearGroup[] Groups = Enum.GetValues<LinearGroup>();
+
+    private readonly TemporaryFolder folder = new();
+
+    [OneTimeSetUp]
+    public void WriteModel() => TinyLlama.Write(folder.Path);
+
+    [OneTimeTearDown]
+    public void DeleteModel() => folder.Dispose();
+
+    [Test]
+    public void PaddedBatchesGiveTheMomentsOfEachSequenceAlone()
+    {
+        int[][] sequences = [.. TinyLlama.Sequences(20).Select(sequence => sequence[..Math.Min(sequence.Length, TinyLlama.ContextLength - 1)])];
+        using CheckpointFolder checkpoint = CheckpointFolder.Open(folder.Path);
+        using var model = new LayerwiseModel(checkpoint, ModelConfiguration.Load(folder.Path));
+        Dictionary<(int, LinearGroup), double[,]> reference = ReferenceMoments(model, sequences);
+
+        foreach (((int, LinearGroup) place, ActivationStatistics statistics) in Walk(model, sequences, CalibrationMode.Dense, ActivationMoments.Hessian))
+        {
+            using (statistics)
+            {
+                Assert.That(statistics.TokenCount, Is.EqualTo(sequences.Sum(sequence => sequence.Length)));
+                using Tensor expected = tensor(reference[place]);
+                using Tensor difference = (statistics.Hessian! - expected).abs().max() / expected.abs().max();
+                Assert.That(difference.item<double>(), Is.LessThan(1e-5), place.ToString());
+            }
+        }
+    }
+
+    [Test]
+    public void SequentialEqualsDenseWhereNoWeightChanges()
+    {
+        int[][] sequences = [.. TinyLlama.Sequences(12).Select(sequence => sequence[..Math.Min(sequence.Length, 23)])];
+        using CheckpointFolder checkpoint = CheckpointFolder.Open(folder.Path);
+        using var model = new LayerwiseModel(checkpoint, ModelConfiguration.Load(folder.Path));
+        var dense = Walk(model, sequences, CalibrationMode.Dense, ActivationMoments.Hessian).ToDictionary(entry => entry.Place, entry => entry.Statistics);
+        foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment | ActivationMoments.Hessian))
+        {
+            Assert.That(statistics.Hessian!.Equals(dense[place].Hessian!), Is.True, place.ToString());
+            using Tensor difference = (statistics.CrossMoment! - statistics.Hessian).abs().max() / statistics.Hessian.abs().max();
+            Assert.That(difference.item<double>(), Is.LessThan(1e-6), place.ToString());
+            statistics.Dispose();
+            dense[place].Dispose();
+        }
+    }
+
+    [Test]
+    public void AReplacedWeightReachesEverythingAfterItAndNothingBefore()
+    {
+        int[][] sequences = TinyLlama.Sequences(6, seed: 3);
+        using CheckpointFolder checkpoint = CheckpointFolder.Open(folder.Path);
+        using var model = new LayerwiseModel(checkpoint, ModelConfiguration.Load(folder.Path));
+        var dense = Walk(model, sequences, CalibrationMode.Dense, ActivationMoments.Hessian).ToDictionary(entry => entry.Place, entry => entry.Statistics);
+
+        // gate of layer 0 becomes zero: down of layer 0 sees zeros, layer 1 sees other inputs, what came before stays.
+        foreach (var (place, statistics) in Walk(
+            model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, walk =>
+            {
+                using Tensor zero = zeros_like(walk.DenseWeight(ModelShapes.Gate));
+                walk.Replace(ModelShapes.Gate, zero);
+                Assert.That(walk.DenseWeight(ModelShapes.Gate).abs().max().item<float>(), Is.GreaterThan(0), "the dense weight is untouched");
+            }))
+        {
+            bool before = place.Layer == 0 && place.Group != LinearGroup.MlpOutput;
+            Assert.That(statistics.Hessian!.Equals(dense[place].Hessian!), Is.EqualTo(before), place.ToString());
+            if (place == (0, LinearGroup.MlpOutput))
+            {
+                Assert.That(statistics.Hessian!.abs().max().item<double>(), Is.Zero);
+            }
+
+            statistics.Dispose();
+            dense[place].Dispose();
+        }
+    }
+
+    [Test]
+    public void NothingIsLeftBehind()
+    {
+        int[][] sequences = TinyLlama.Sequences(4);
+        using CheckpointFolder checkpoint = CheckpointFolder.Open(folder.Path);
+        long before = DisposeScopeManager.Statistics.ThreadTotalLiveCount;
+        var perLayer = new List<long>();
+        using (var model = new LayerwiseModel(checkpoint, ModelConfiguration.Load(folder.Path)))
+        {
+            foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment))
+            {
+                statistics.Dispose();
+                if (place.Group == LinearGroup.AttentionOutput)
+                {
+                    perLayer.Add(DisposeScopeManager.Statistics.ThreadTotalLiveCount);
+                }
+            }
+        }
+
+        Assert.That(perLayer[1], Is.EqualTo(perLayer[0]), "no growth from layer to layer");
+        Assert.That(DisposeScopeManager.Statistics.ThreadTotalLiveCount, Is.EqualTo(before));
+    }
+
+    private static IEnumerable<((int Layer, LinearGroup Group) Place, ActivationStatistics Statistics)> Walk(
+        LayerwiseModel model,
+        int[][] sequences,
+        CalibrationMode mode,
+        ActivationMoments moments,
+        Action<CalibrationWalk>? afterFirstMlpInput = null)
+    {
+        IReadOnlyList<CalibrationBatch> batches = CalibrationBatch.Create(sequences, 64, CPU);
+        using var walk = new CalibrationWalk(model, batches, mode, moments.HasFlag(ActivationMoments.CrossMoment));
+        for (int layer = 0; layer < TinyLlama.LayerCount; layer++)
+        {
+            walk.EnterLayer(layer);
+            foreach (LinearGroup group in Groups)
+            {
+                yield return ((layer, group), walk.Collect(group, moments, CancellationToken.None));
+                if (layer == 0 && group == LinearGroup.MlpInput)
+                {
+                    afterFirstMlpInput?.Invoke(walk);
+                }
+
+                walk.Pass(group, CancellationToken.None);
+            }
+        }
+
+        foreach (CalibrationBatch batch in batches)
+        {
+            batch.Dispose();
+        }
+    }
+
+    /// <summary>H of every group from one sequence at a time, without padding, summed in plain float64.</summary>
+    private static Dictionary<(int, LinearGroup), double[,]> ReferenceMoments(LayerwiseModel model, int[][] sequences)
+    {
+        var sums = new Dictionary<(int, LinearGroup), double[,]>();
+        long tokens = sequences.Sum(sequence => (long)sequence.Length);
+        using var noGradients = no_grad();
+        foreach (int[] sequence in sequences)
+        {
+            using var scope = NewDisposeScope();
+            Tensor x = model.Embed([tensor(sequence.Select(token => (long)token).ToArray()).unsqueeze(0)]).Single();
+            for (int index = 0; index < TinyLlama.LayerCount; index++)
+            {
+                using LoadedLayer loaded = model.LoadLayer(index);
+                DecoderLayer layer = loaded.Layer;
+                Tensor a = layer.AttentionInput(x);
+                Add((layer.Index, LinearGroup.AttentionInput), a);
+                Tensor context = layer.AttentionContext(a);
+                Add((layer.Index, LinearGroup.AttentionOutput), context);
+                x = layer.AddAttention(x, context);
+                Tensor m = layer.MlpInput(x);
+                Add((layer.Index, LinearGroup.MlpInput), m);
+                Tensor d = layer.MlpActivation(m);
+                Add((layer.Index, LinearGroup.MlpOutput), d);
+                x = layer.AddMlp(x, d);
+            }
+        }
+
+        return sums;
+
+        void Add((int, LinearGroup) place, Tensor input)
+        {
+            int dimension = (int)input.shape[^1];
+            float[] values = input.data<float>().ToArray();
+            double[,] sum = sums.TryGetValue(place, out double[,]? found) ? found : sums[place] = new double[dimension, dimension];
+            for (int token = 0; token < values.Length / dimension; token++)
+            {
+                ReadOnlySpan<float> row = values.AsSpan(token * dimension, dimension);
+                for (int i = 0; i < dimension; i++)
+                {
+                    for (int j = 0; j < dimension; j++)
+                    {
+                        sum[i, j] += (double)row[i] * row[j] / tokens;
+                    }
+                }
+            }
+        }
+    }
+}

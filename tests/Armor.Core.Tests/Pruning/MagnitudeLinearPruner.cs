@@ -1,0 +1,38 @@
+using Armor.Core.Calibration;
+using Armor.Core.Pruning;
+using Armor.Runtime.Factorization;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Tests.Pruning;
+
+/// <summary>A pruner in a few lines: scales what magnitude pruning keeps by an input statistic, so that its result depends on calibration.</summary>
+internal class MagnitudeLinearPruner : ILinearPruner
+{
+    public ActivationMoments Moments { get; init; } = ActivationMoments.CrossMoment | ActivationMoments.Hessian;
+
+    public IReadOnlyDictionary<string, string> Fingerprint { get; init; } = new Dictionary<string, string> { ["pruner"] = "magnitude" };
+
+    public PrunedLinear Prune(
+        string name, Tensor weight, ActivationStatistics statistics, IProgress<double>? progress, CancellationToken cancellationToken)
+    {
+        Seen(name, statistics);
+        double mean = statistics.Diagonal.data<double>().ToArray().Average();
+        float[] values = weight.data<float>().ToArray();
+        for (int group = 0; group < values.Length; group += 4)
+        {
+            foreach (int place in Enumerable.Range(group, 4).OrderBy(place => MathF.Abs(values[place])).Take(2))
+            {
+                values[place] = 0;
+            }
+        }
+
+        float scale = (float)(1 + (0.1 / (1 + mean)));
+        var core = SparseCore24.FromDense([.. values.Select(value => value * scale)], (int)weight.shape[0], (int)weight.shape[1]);
+        progress?.Report(mean);
+        return new PrunedLinear(new ArmorLayer(null, core, null), mean, 2 * mean, [$"mean {mean:r}"]);
+    }
+
+    protected virtual void Seen(string name, ActivationStatistics statistics)
+    {
+    }
+}

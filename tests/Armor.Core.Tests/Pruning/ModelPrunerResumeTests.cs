@@ -1,0 +1,187 @@
+using Armor.Core.Calibration;
+using Armor.Core.Pruning;
+using TorchSharp;
+
+namespace Armor.Core.Tests.Pruning;
+
+public class ModelPrunerResumeTests
+{
+    private const int LinearCount = 7 * TinyLlama.LayerCount;
+
+    private static readonly ModelPrunerOptions Resume = new() { Resume = true, TokensPerBatch = 64 };
+
+    private TemporaryFolder folder = null!;
+    private string model = null!;
+
+    [SetUp]
+    public void WriteModel()
+    {
+        folder = new TemporaryFolder();
+        model = TinyLlama.Write(folder.File("model"));
+    }
+
+    [TearDown]
+    public void DeleteFolder() => folder.Dispose();
+
+    [Test]
+    public void ARunInterruptedAnywhereGivesTheSameBytes([Values] CalibrationMode mode)
+    {
+        ModelPrunerOptions options = Resume with { Calibration = mode };
+        ModelPruningReport whole = Run("whole", options);
+        // In and between groups of linears, in the first layer and in the last.
+        foreach (int stop in new[] { 0, 1, 3, 6, 7, 12, 13 })
+        {
+            string name = "stopped" + stop;
+            Assert.That(() => Run(name, options, stopAfter: stop), Throws.InstanceOf<OperationCanceledException>());
+            Assert.That(Directory.Exists(folder.File(name)), Is.False, "no output before its time");
+            ModelPruningReport resumed = Run(name, options);
+            AssertSameFolders(name);
+            Assert.That(
+                resumed.Linears.Select(linear => (linear.Name, linear.Loss, linear.StartLoss, linear.Bytes, string.Concat(linear.Notes))),
+                Is.EqualTo(whole.Linears.Select(linear => (linear.Name, linear.Loss, linear.StartLoss, linear.Bytes, string.Concat(linear.Notes)))));
+        }
+    }
+
+    [Test]
+    public void ManyInterruptionsInARowGiveTheSameBytes()
+    {
+        Run("whole", Resume);
+        for (int attempt = 0; attempt < 5; attempt++)
+        {
+            Assert.That(() => Run("many", Resume, stopAfter: 2), Throws.InstanceOf<OperationCanceledException>());
+        }
+
+        Run("many", Resume);
+        AssertSameFolders("many");
+    }
+
+    [Test]
+    public void ALostPartIsPrunedAgain()
+    {
+        Run("whole", Resume);
+        Assert.That(() => Run("lost", Resume, stopAfter: 9), Throws.InstanceOf<OperationCanceledException>());
+        File.Delete(Path.Combine(folder.File("lost.partial"), "model.layers.0.self_attn.k_proj.safetensors"));
+        Run("lost", Resume);
+        AssertSameFolders("lost");
+    }
+
+    [Test]
+    public void FinishedLinearsAreNotPrunedAgain()
+    {
+        Assert.That(() => Run("out", Resume, stopAfter: 5), Throws.InstanceOf<OperationCanceledException>());
+        var pruner = new Counting(int.MaxValue);
+        var progress = new List<ModelPruningProgress>();
+        Run("out", Resume, pruner, progress);
+        Assert.That(pruner.Count, Is.EqualTo(LinearCount - 5));
+        Assert.That(progress.Count(record => record is { Finished: true, Resumed: true }), Is.EqualTo(5));
+        Assert.That(progress[^1].Index, Is.EqualTo(LinearCount));
+    }
+
+    [Test]
+    public void AnInterruptedRunInTheWayIsRefusedWithoutResume()
+    {
+        Assert.That(() => Run("out", Resume, stopAfter: 1), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(
+            () => Run("out", Resume with { Resume = false }),
+            Throws.TypeOf<IOException>().With.Message.Contains("--resume").And.Message.Contains("delete"));
+    }
+
+    [Test]
+    public void ARunOfOtherInputsIsNotResumed()
+    {
+        Assert.That(() => Run("out", Resume, stopAfter: 1), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(
+            () => Run("out", Resume with { TokensPerBatch = 32 }),
+            Throws.TypeOf<IOException>().With.Message.Contains("option TokensPerBatch: was 64, is 32"));
+        Assert.That(
+            () => Run("out", Resume with { MaxSamples = 3 }),
+            Throws.TypeOf<IOException>().With.Message.Contains("calibration: was 8 sequences"));
+        TinyLlama.Write(model, seed: 2);
+        Assert.That(() => Run("out", Resume), Throws.TypeOf<IOException>().With.Message.Contains("file model.safetensors: was"));
+        TinyLlama.Write(model);
+        Assert.That(() => Run("out", Resume), Throws.Nothing);
+    }
+
+    [Test]
+    public void AFailureKeepsWhatIsFinishedAndShowsNoOutput()
+    {
+        Assert.That(() => Run("out", Resume, new Failing(4)), Throws.InvalidOperationException);
+        Assert.That(Directory.Exists(folder.File("out")), Is.False);
+        Run("whole", Resume);
+        Run("out", Resume);
+        AssertSameFolders("out");
+    }
+
+    [Test]
+    public void NoTensorIsLeftBehind()
+    {
+        long before = DisposeScopeManager.Statistics.ThreadTotalLiveCount;
+        Run("out", Resume);
+        Assert.That(() => Run("stopped", Resume, stopAfter: 8), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(DisposeScopeManager.Statistics.ThreadTotalLiveCount, Is.EqualTo(before));
+    }
+
+    private ModelPruningReport Run(string name, ModelPrunerOptions options, int stopAfter) => Run(name, options, new Counting(stopAfter));
+
+    private ModelPruningReport Run(
+        string name, ModelPrunerOptions options, MagnitudeLinearPruner? pruner = null, List<ModelPruningProgress>? progress = null)
+    {
+        pruner ??= new MagnitudeLinearPruner();
+        using var cancellation = new CancellationTokenSource();
+        if (pruner is Counting counting)
+        {
+            counting.Stop = cancellation.Cancel;
+        }
+
+        return new ModelPruningRun(model, folder.File(name), pruner, options, new Recorder(progress ?? []), cancellation.Token)
+            .Execute(() => TinyLlama.Sequences(8));
+    }
+
+    private void AssertSameFolders(string name)
+    {
+        string[] expected = [.. Directory.GetFiles(folder.File("whole")).Select(path => Path.GetFileName(path)).Order()];
+        Assert.That(Directory.GetFileSystemEntries(folder.File(name)).Select(path => Path.GetFileName(path)).Order(), Is.EqualTo(expected));
+        foreach (string file in expected)
+        {
+            byte[] bytes = File.ReadAllBytes(Path.Combine(folder.File(name), file));
+            Assert.That(bytes.AsSpan().SequenceEqual(File.ReadAllBytes(Path.Combine(folder.File("whole"), file))), Is.True, file);
+        }
+
+        Assert.That(Directory.Exists(folder.File(name) + ".partial"), Is.False);
+    }
+
+    private sealed class Recorder(List<ModelPruningProgress> records) : IProgress<ModelPruningProgress>
+    {
+        public void Report(ModelPruningProgress value) => records.Add(value);
+    }
+
+    /// <summary>Cancels while the linear after the given number of them is pruned.</summary>
+    private sealed class Counting(int stopAfter) : MagnitudeLinearPruner
+    {
+        public int Count { get; private set; }
+
+        public Action? Stop { get; set; }
+
+        protected override void Seen(string name, ActivationStatistics statistics)
+        {
+            if (Count++ == stopAfter)
+            {
+                Stop!();
+                throw new OperationCanceledException();
+            }
+        }
+    }
+
+    private sealed class Failing(int at) : MagnitudeLinearPruner
+    {
+        private int count;
+
+        protected override void Seen(string name, ActivationStatistics statistics)
+        {
+            if (count++ == at)
+            {
+                throw new InvalidOperationException("broken on purpose");
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+using Armor.Core.Calibration;
+using Armor.Core.Pruning;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Factorization;
+using Armor.Runtime.Models;
+
+namespace Armor.Core.Tests.Pruning;
+
+public class ModelPrunerTests
+{
+    private static readonly ModelPrunerOptions Quick = new()
+    {
+        Pruner = ArmorPrunerOptions.Fast with
+        {
+            BlockSize = 8,
+            Stages =
+            [
+                new PruningStage { Loss = StageLoss.Diagonal, AnnealingCycles = 3, PolishCycles = 2 },
+                new PruningStage { Loss = StageLoss.FullHessian, PolishCycles = 2 },
+            ],
+        },
+        TokensPerBatch = 64,
+        MaxSamples = 12,
+    };
+
+    private TemporaryFolder folder = null!;
+    private string model = null!;
+    private string output = null!;
+
+    [SetUp]
+    public void WriteModel()
+    {
+        folder = new TemporaryFolder();
+        model = TinyLlama.Write(folder.File("model"));
+        File.WriteAllText(Path.Combine(model, "LICENSE"), "free");
+        output = folder.File("out");
+    }
+
+    [TearDown]
+    public void DeleteFolder() => folder.Dispose();
+
+    [Test]
+    public async Task EveryLinearIsPrunedAndAllElseIsCopied([Values] CalibrationMode mode)
+    {
+        var progress = new List<ModelPruningProgress>();
+        ModelPruningReport report = await ModelPruner.PruneAsync(
+            model, output, TinyLlama.Sequences(20), Quick with { Calibration = mode }, new Recorder(progress));
+
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.EquivalentTo(new[] { model, output }), "nothing but the output remains");
+        Assert.That(File.ReadAllText(Path.Combine(output, "LICENSE")), Is.EqualTo("free"));
+        using CheckpointFolder dense = CheckpointFolder.Open(model);
+        using ArmorCheckpoint pruned = ArmorCheckpoint.Open(output);
+        pruned.VerifyChecksums();
+        string[] names = [.. ModelShapes.LinearNames(ModelConfiguration.Load(model))];
+        Assert.That(pruned.PrunedLinears, Is.EqualTo(names));
+        Assert.That(report.Linears.Select(linear => linear.Name), Is.EqualTo(names));
+        foreach (LinearPruningReport linear in report.Linears)
+        {
+            ArmorLayer layer = pruned.ReadLayer(linear.Name);
+            float[] weight = dense.ReadFloat32(linear.Name + ".weight");
+            float[] product = layer.ToDense();
+            double error = weight.Zip(product, (w, p) => Math.Pow(w - p, 2)).Sum() / weight.Sum(w => (double)w * w);
+            Assert.That(error, Is.InRange(1e-6, 0.3), linear.Name);
+            Assert.That((layer.OutputWrapper?.BlockSize, layer.InputWrapper?.BlockSize), Is.EqualTo(((int?)linear.OutputBlock, (int?)linear.InputBlock)));
+            Assert.That(linear.Loss, Is.LessThanOrEqualTo(linear.StartLoss));
+            Assert.That(linear.Bytes, Is.EqualTo(layer.StorageBytes(TensorElementType.Float16)));
+            Assert.That(linear.DenseBytes, Is.EqualTo(2 * weight.Length));
+        }
+
+        foreach (string name in dense.Tensors.Keys.Where(name => !names.Contains(name.Replace(".weight", string.Empty, StringComparison.Ordinal))))
+        {
+            Assert.That(pruned.Base.GetBytes(name).SequenceEqual(dense.GetBytes(name)), Is.True, name);
+        }
+
+        Assert.That(progress.Where(record => record.Finished).Select(record => record.Linear), Is.EqualTo(names));
+        Assert.That(progress.Where(record => record.Finished).Select(record => record.Index), Is.EqualTo(Enumerable.Range(1, names.Length)));
+        Assert.That(progress[^1].Remaining, Is.EqualTo(TimeSpan.Zero));
+        Assert.That(progress, Has.Some.Matches<ModelPruningProgress>(record => record is { Finished: false, Loss: > 0 }));
+    }
+
+    [TestCase(TensorElementType.BFloat16, null, TensorElementType.BFloat16)]
+    [TestCase(TensorElementType.Float16, null, TensorElementType.Float16)]
+    [TestCase(TensorElementType.Float32, null, TensorElementType.Float16)]
+    [TestCase(TensorElementType.Float32, TensorElementType.Float32, TensorElementType.Float32)]
+    [TestCase(TensorElementType.Float16, TensorElementType.BFloat16, TensorElementType.BFloat16)]
+    public async Task StorageFollowsTheSource(TensorElementType source, TensorElementType? wanted, TensorElementType expected)
+    {
+        TinyLlama.Write(model, type: source);
+        await ModelPruner.PruneAsync(model, output, TinyLlama.Sequences(4), Quick with { Storage = wanted });
+        using ArmorCheckpoint pruned = ArmorCheckpoint.Open(output);
+        Assert.That(pruned.ElementType, Is.EqualTo(expected));
+        Assert.That(pruned.SourceElementType, Is.EqualTo(source));
+    }
+
+    [Test]
+    public async Task LaterLinearsAreCalibratedOnStoredValues()
+    {
+        // A weight stored coarsely changes the activations after it, and so the following linears' statistics.
+        var coarse = new Recording();
+        var fine = new Recording();
+        await Run(coarse, new ModelPrunerOptions { Storage = TensorElementType.BFloat16 }, folder.File("coarse"));
+        await Run(fine, new ModelPrunerOptions { Storage = TensorElementType.Float32 }, folder.File("fine"));
+        Assert.That(coarse.Diagonals[0], Is.EqualTo(fine.Diagonals[0]), "q of layer 0 sees the embedding alone");
+        Assert.That(coarse.Diagonals[3], Is.Not.EqualTo(fine.Diagonals[3]), "o of layer 0 sees q, k and v as stored");
+    }
+
+    [Test]
+    public void BadInputIsNamedBeforeAnyWork()
+    {
+        int[][] sequences = TinyLlama.Sequences(4);
+        Assert.That(() => Prune([], Quick), Throws.TypeOf<CalibrationException>().With.Message.Contains("found none"));
+        Assert.That(() => Prune([[1]], Quick), Throws.TypeOf<CalibrationException>().With.Message.Contains("shorter"));
+        Assert.That(
+            () => Prune(sequences, Quick with { MaxSamples = 0, TokensPerBatch = 0, Storage = TensorElementType.Int64 }),
+            Throws.ArgumentException.With.Message.Contains("MaxSamples").And.Message.Contains("TokensPerBatch").And.Message.Contains("Storage"));
+        Assert.That(
+            () => ModelPruner.PruneAsync(model, output, Array.Empty<string>()),
+            Throws.InstanceOf<IOException>().With.Message.Contains("tokenizer"));
+        Assert.That(
+            () => ModelPruner.PruneAsync(folder.File("missing"), output, sequences), Throws.TypeOf<CheckpointException>().With.Message.Contains("missing"));
+
+        Directory.CreateDirectory(output);
+        File.WriteAllText(Path.Combine(output, "mine.txt"), "mine");
+        Assert.That(() => Prune(sequences, Quick), Throws.InstanceOf<IOException>().With.Message.Contains("not empty"));
+        Assert.That(Directory.Exists(output + ".partial"), Is.False);
+    }
+
+    [TestCase(float.NaN)]
+    [TestCase(float.NegativeInfinity)]
+    public void AWeightThatIsNotFiniteIsNamedBeforeAnyWork(float bad)
+    {
+        const string Name = "model.layers.1.mlp.down_proj.weight";
+        TinyLlama.Write(model, change: (name, values) => values[17] = name == Name ? bad : values[17]);
+        Assert.That(() => Prune(TinyLlama.Sequences(4), Quick), Throws.TypeOf<CheckpointException>().With.Message.Contains(Name));
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.EqualTo(new[] { model }));
+    }
+
+    [Test]
+    public async Task APrunedModelIsNotPrunedAgain()
+    {
+        await Prune(TinyLlama.Sequences(4), Quick);
+        Assert.That(
+            () => ModelPruner.PruneAsync(output, folder.File("again"), TinyLlama.Sequences(4), Quick),
+            Throws.TypeOf<CheckpointException>().With.Message.Contains("pruned already"));
+    }
+
+    private Task<ModelPruningReport> Prune(int[][] sequences, ModelPrunerOptions options) => ModelPruner.PruneAsync(model, output, sequences, options);
+
+    private Task<ModelPruningReport> Run(ILinearPruner pruner, ModelPrunerOptions options, string to) => Task.Run(() =>
+        new ModelPruningRun(model, to, pruner, options, null, CancellationToken.None).Execute(() => TinyLlama.Sequences(4)));
+
+    private sealed class Recorder(List<ModelPruningProgress> records) : IProgress<ModelPruningProgress>
+    {
+        public void Report(ModelPruningProgress value) => records.Add(value);
+    }
+
+    private sealed class Recording : MagnitudeLinearPruner
+    {
+        public List<double[]> Diagonals { get; } = [];
+
+        protected override void Seen(string name, ActivationStatistics statistics) => Diagonals.Add(statistics.Diagonal.data<double>().ToArray());
+    }
+}
