@@ -10,8 +10,9 @@ public sealed partial class CausalLanguageModel
 {
     // A range small enough that a large embedding never needs a second whole copy.
     private const int RangeElements = 1 << 24;
+    private const string WeightSuffix = ".weight";
 
-    /// <summary>Loads a Hugging Face folder.</summary>
+    /// <summary>Loads a Hugging Face folder, or an ARMOR checkpoint, whose pruned linears are multiplied out to A·S·B.</summary>
     /// <param name="folder">The folder with <c>config.json</c> and safetensors weights.</param>
     /// <param name="device">Where the weights go; null for the CPU.</param>
     /// <param name="type">The type of the weights; null for float32.</param>
@@ -20,9 +21,20 @@ public sealed partial class CausalLanguageModel
     /// </exception>
     public static CausalLanguageModel Load(string folder, Device? device = null, ScalarType? type = null)
     {
+        var (place, elements) = (device ?? CPU, type ?? ScalarType.Float32);
+        if (ArmorCheckpoint.IsArmor(folder))
+        {
+            using var armor = ArmorCheckpoint.Open(folder);
+            CheckpointVerification.Verify(armor);
+            var pruned = armor.PrunedLinears.Select(linear => linear + WeightSuffix).ToHashSet(StringComparer.Ordinal);
+            return new CausalLanguageModel(
+                armor.Base.Configuration,
+                shape => pruned.Contains(shape.Name) ? Multiply(armor, shape, place, elements) : Read(armor.Base, shape, place, elements));
+        }
+
         using var checkpoint = CheckpointFolder.Open(folder);
         CheckpointVerification.Verify(checkpoint);
-        return new CausalLanguageModel(checkpoint.Configuration, shape => Read(checkpoint, shape, device ?? CPU, type ?? ScalarType.Float32));
+        return new CausalLanguageModel(checkpoint.Configuration, shape => Read(checkpoint, shape, place, elements));
     }
 
     /// <summary>
@@ -72,6 +84,14 @@ public sealed partial class CausalLanguageModel
         }
 
         return weight.MoveToOuterDisposeScope();
+    }
+
+    private static Tensor Multiply(ArmorCheckpoint armor, TensorShape shape, Device device, ScalarType type)
+    {
+        using var scope = NewDisposeScope();
+        var values = tensor(armor.ReadLayer(shape.Name[..^WeightSuffix.Length]).ToDense());
+        RequireFinite(values, armor.Base.Folder, shape.Name);
+        return values.view([.. shape.Shape]).to(type, device).MoveToOuterDisposeScope();
     }
 
     private static void RequireFinite(Tensor values, string file, string name)

@@ -6,18 +6,43 @@ namespace Armor.Runtime.Models;
 public static class CheckpointVerification
 {
     /// <summary>
-    /// Checks names, shapes and types of every tensor without reading any. Tensors that do not belong to the family are refused, because a
-    /// bias or a norm left out silently changes every result; only precomputed rotary frequencies and a stored copy of a tied head may be
-    /// there besides.
+    /// Checks names, shapes and types of every tensor of a dense checkpoint without reading any. Tensors that do not belong to the family are
+    /// refused, because a bias or a norm left out silently changes every result; only precomputed rotary frequencies and a stored copy of a
+    /// tied head may be there besides.
     /// </summary>
     /// <param name="checkpoint">The folder.</param>
-    /// <param name="prunedLinears">Full names of linears (<c>model.layers.0.mlp.up_proj</c>) whose weight is stored factorised; null for none.</param>
     /// <exception cref="CheckpointException">A tensor is missing, unexpected, or of another shape or type.</exception>
-    public static void Verify(CheckpointFolder checkpoint, IReadOnlyCollection<string>? prunedLinears = null)
+    public static void Verify(CheckpointFolder checkpoint) => Verify(checkpoint, []);
+
+    /// <summary>Checks an ARMOR checkpoint in the same way; the factors of a pruned linear stand in for its weight.</summary>
+    /// <param name="checkpoint">The checkpoint.</param>
+    /// <exception cref="CheckpointException">A tensor is missing, unexpected, or of another shape or type.</exception>
+    public static void Verify(ArmorCheckpoint checkpoint)
+    {
+        ArgumentNullException.ThrowIfNull(checkpoint);
+        var linears = ModelShapes.Linears(checkpoint.Base.Configuration);
+        foreach (var layer in checkpoint.Layers)
+        {
+            var linear = linears.FirstOrDefault(linear => layer.Name.EndsWith("." + linear.Name, StringComparison.Ordinal));
+            if (linear is not null && (linear.Rows != layer.Rows || linear.Columns != layer.Columns))
+            {
+                throw new CheckpointException(
+                    checkpoint.Base.Folder,
+                    "the shape does not fit config.json",
+                    layer.Name,
+                    $"shape [{linear.Rows}, {linear.Columns}]",
+                    $"shape [{layer.Rows}, {layer.Columns}]");
+            }
+        }
+
+        Verify(checkpoint.Base, checkpoint.PrunedLinears);
+    }
+
+    private static void Verify(CheckpointFolder checkpoint, IReadOnlyCollection<string> prunedLinears)
     {
         ArgumentNullException.ThrowIfNull(checkpoint);
         var configuration = checkpoint.Configuration;
-        var factorised = (prunedLinears ?? []).Select(linear => linear + ".weight").ToHashSet(StringComparer.Ordinal);
+        var factorised = prunedLinears.Select(linear => linear + ".weight").ToHashSet(StringComparer.Ordinal);
         var expected = new HashSet<string>(StringComparer.Ordinal);
         foreach (var shape in ModelShapes.Enumerate(configuration))
         {
