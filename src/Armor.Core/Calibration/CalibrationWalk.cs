@@ -7,16 +7,23 @@ namespace Armor.Core.Calibration;
 
 /// <summary>
 /// Leads the calibration tokens through a model, one group of linears after the other. It keeps the residual stream of every batch, float32
-/// [sequences, length, hidden]; all else is computed batch by batch and dropped. Where the mode is sequential, activations come from the
+/// [sequences, length, hidden]; all else is computed batch by batch and dropped, but for the inputs of one group where they are small. Where
+/// the mode is sequential, activations come from the
 /// weights put in by <see cref="Replace"/>; for the cross moment a second stream of the dense model runs beside.
 /// </summary>
 internal sealed class CalibrationWalk : IDisposable
 {
+    /// <summary>What the inputs of one group may take in memory, so that they need not be computed twice.</summary>
+    internal const long DefaultKeptBytes = 1L << 29;
+
     private readonly LayerwiseModel model;
     private readonly IReadOnlyList<CalibrationBatch> batches;
     private readonly CalibrationMode mode;
     private readonly Tensor[] stream;
     private readonly Tensor[]? denseStream;
+    private readonly long keptBytes;
+    private readonly Dictionary<(int Batch, bool Dense), Tensor> kept = [];
+    private LinearGroup keptGroup;
     private LoadedLayer? layer;
     private LoadedLayer? denseLayer;
 
@@ -25,8 +32,15 @@ internal sealed class CalibrationWalk : IDisposable
     /// <param name="batches">The tokens; stay the caller's.</param>
     /// <param name="mode">Whose activations are measured.</param>
     /// <param name="crossMoment">Whether to run the dense stream beside the pruned one.</param>
-    public CalibrationWalk(LayerwiseModel model, IReadOnlyList<CalibrationBatch> batches, CalibrationMode mode, bool crossMoment)
+    /// <param name="keptBytes">See <see cref="DefaultKeptBytes"/>; without effect on any result.</param>
+    public CalibrationWalk(
+        LayerwiseModel model,
+        IReadOnlyList<CalibrationBatch> batches,
+        CalibrationMode mode,
+        bool crossMoment,
+        long keptBytes = DefaultKeptBytes)
     {
+        this.keptBytes = keptBytes;
         this.model = model;
         this.batches = batches;
         this.mode = mode;
@@ -44,6 +58,7 @@ internal sealed class CalibrationWalk : IDisposable
     public void EnterLayer(int index)
     {
         LeaveLayer();
+        DropKept();
         layer = model.LoadLayer(index);
         denseLayer = denseStream is null ? layer : model.LoadLayer(index);
     }
@@ -65,16 +80,31 @@ internal sealed class CalibrationWalk : IDisposable
         bool cross = denseStream is not null && moments.HasFlag(ActivationMoments.CrossMoment);
         using var accumulator = new ActivationAccumulator(name, linears[0].Columns, cross ? moments : moments & ~ActivationMoments.CrossMoment);
         using var noGradients = no_grad();
+        DropKept();
+        keptGroup = group;
+        long size = stream.Sum(x => x.shape[0] * x.shape[1]) * linears[0].Columns * sizeof(float) * (cross ? 2 : 1);
+        bool keep = EndsHalf(group) && size <= keptBytes;
         for (int batch = 0; batch < batches.Count; batch++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Tensor inputs = batches[batch].SelectTokens(Input(current, group, stream[batch]));
-            Tensor? denseInputs = cross ? batches[batch].SelectTokens(Input(Current(denseLayer), group, denseStream![batch])) : null;
+            Tensor inputs = Measure(batch, dense: false);
+            Tensor? denseInputs = cross ? Measure(batch, dense: true) : null;
             accumulator.Add(inputs, denseInputs);
         }
 
         return accumulator.Build();
+
+        Tensor Measure(int batch, bool dense)
+        {
+            Tensor input = dense ? Input(Current(denseLayer), group, denseStream![batch]) : Input(current, group, stream[batch]);
+            if (keep)
+            {
+                kept.Add((batch, dense), input.DetachFromDisposeScope());
+            }
+
+            return batches[batch].SelectTokens(input);
+        }
     }
 
     /// <summary>Puts a pruned weight in the place of the dense one, for all activations measured from now on; without effect in dense mode.</summary>
@@ -84,7 +114,12 @@ internal sealed class CalibrationWalk : IDisposable
     {
         if (mode == CalibrationMode.Sequential)
         {
-            Current(layer).SetLinearWeight(linear, weight);
+            DecoderLayer current = Current(layer);
+            current.SetLinearWeight(linear, weight);
+            if (current.Linears.First(description => description.Name == linear).Group != keptGroup)
+            {
+                DropKept();
+            }
         }
     }
 
@@ -93,22 +128,25 @@ internal sealed class CalibrationWalk : IDisposable
     /// <param name="cancellationToken">Stops between batches; the walk is then of no further use.</param>
     public void Pass(LinearGroup group, CancellationToken cancellationToken)
     {
-        if (group is not (LinearGroup.AttentionOutput or LinearGroup.MlpOutput))
+        if (!EndsHalf(group))
         {
             return;
         }
 
-        Advance(Current(layer), group, stream, cancellationToken);
+        Advance(group, dense: false, cancellationToken);
         if (denseStream is not null)
         {
-            Advance(Current(denseLayer), group, denseStream, cancellationToken);
+            Advance(group, dense: true, cancellationToken);
         }
+
+        DropKept();
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
         LeaveLayer();
+        DropKept();
         foreach (Tensor x in stream.Concat(denseStream ?? []))
         {
             x.Dispose();
@@ -127,19 +165,34 @@ internal sealed class CalibrationWalk : IDisposable
         _ => throw new ArgumentOutOfRangeException(nameof(group), group, "Unknown group of linears."),
     };
 
-    private static void Advance(DecoderLayer layer, LinearGroup group, Tensor[] stream, CancellationToken cancellationToken)
+    // The groups after which something is added to the residual stream.
+    private static bool EndsHalf(LinearGroup group) => group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;
+
+    private void Advance(LinearGroup group, bool dense, CancellationToken cancellationToken)
     {
         using var noGradients = no_grad();
-        for (int batch = 0; batch < stream.Length; batch++)
+        DecoderLayer current = Current(dense ? denseLayer : layer);
+        Tensor[] moved = dense ? denseStream! : stream;
+        for (int batch = 0; batch < moved.Length; batch++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Tensor x = stream[batch];
-            Tensor input = Input(layer, group, x);
-            Tensor next = group == LinearGroup.AttentionOutput ? layer.AddAttention(x, input) : layer.AddMlp(x, input);
-            stream[batch] = next.DetachFromDisposeScope();
+            Tensor x = moved[batch];
+            Tensor input = group == keptGroup && kept.TryGetValue((batch, dense), out Tensor? found) ? found : Input(current, group, x);
+            Tensor next = group == LinearGroup.AttentionOutput ? current.AddAttention(x, input) : current.AddMlp(x, input);
+            moved[batch] = next.DetachFromDisposeScope();
             x.Dispose();
         }
+    }
+
+    private void DropKept()
+    {
+        foreach (Tensor input in kept.Values)
+        {
+            input.Dispose();
+        }
+
+        kept.Clear();
     }
 
     private void LeaveLayer()

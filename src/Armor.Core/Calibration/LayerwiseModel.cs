@@ -26,15 +26,16 @@ internal sealed class LayerwiseModel : IDisposable
     /// <summary>The model's sizes.</summary>
     public ModelConfiguration Configuration { get; }
 
-    /// <summary>Checks that the checkpoint has every tensor in its shape, and that all values are finite.</summary>
+    /// <summary>Checks that the checkpoint has every tensor in its shape and no other, and that all values are finite.</summary>
     /// <param name="cancellationToken">Stops between tensors.</param>
     /// <exception cref="CheckpointException">Names the tensor, what was expected and what was found.</exception>
     public void Verify(CancellationToken cancellationToken)
     {
+        CheckpointVerification.Verify(checkpoint);
         foreach (TensorShape shape in ModelShapes.Enumerate(Configuration))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            Read(shape);
+            checkpoint.ReadFiniteFloat32(shape.Name);
         }
     }
 
@@ -73,21 +74,7 @@ internal sealed class LayerwiseModel : IDisposable
     /// <inheritdoc/>
     public void Dispose() => rotary.Dispose();
 
-    private Tensor Load(TensorShape shape) => tensor(Read(shape), [.. shape.Shape], float32);
-
-    private float[] Read(TensorShape shape)
-    {
-        TensorDescription found = checkpoint.GetTensor(shape.Name);
-        if (!found.Shape.SequenceEqual(shape.Shape))
-        {
-            throw new CheckpointException(
-                checkpoint.Folder, "the tensor's shape is not that of config.json", shape.Name, Text(shape.Shape), Text(found.Shape));
-        }
-
-        return checkpoint.ReadFiniteFloat32(shape.Name);
-
-        static string Text(IReadOnlyList<long> dimensions) => $"[{string.Join(", ", dimensions)}]";
-    }
+    private Tensor Load(TensorShape shape) => tensor(checkpoint.ReadFiniteFloat32(shape.Name), [.. shape.Shape], float32);
 }
 
 /// <summary>A decoder layer that owns its weights.</summary>

@@ -57,6 +57,27 @@ public class CalibrationWalkTests
     }
 
     [Test]
+    public void KeepingInputsChangesNoBit()
+    {
+        int[][] sequences = TinyLlama.Sequences(9, seed: 4);
+        using CheckpointFolder checkpoint = CheckpointFolder.Open(folder.Path);
+        using var model = new LayerwiseModel(checkpoint, ModelConfiguration.Load(folder.Path));
+        var kept = Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, Zero).ToDictionary(entry => entry.Place, entry => entry.Statistics);
+        foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, Zero, keptBytes: 0))
+        {
+            Assert.That(statistics.Hessian!.Equals(kept[place].Hessian!) && statistics.CrossMoment!.Equals(kept[place].CrossMoment!), Is.True, place.ToString());
+            statistics.Dispose();
+            kept[place].Dispose();
+        }
+
+        static void Zero(CalibrationWalk walk)
+        {
+            using Tensor zero = zeros_like(walk.DenseWeight(ModelShapes.Up));
+            walk.Replace(ModelShapes.Up, zero);
+        }
+    }
+
+    [Test]
     public void AReplacedWeightReachesEverythingAfterItAndNothingBefore()
     {
         int[][] sequences = TinyLlama.Sequences(6, seed: 3);
@@ -113,10 +134,11 @@ public class CalibrationWalkTests
         int[][] sequences,
         CalibrationMode mode,
         ActivationMoments moments,
-        Action<CalibrationWalk>? afterFirstMlpInput = null)
+        Action<CalibrationWalk>? afterFirstMlpInput = null,
+        long keptBytes = CalibrationWalk.DefaultKeptBytes)
     {
         IReadOnlyList<CalibrationBatch> batches = CalibrationBatch.Create(sequences, 64, CPU);
-        using var walk = new CalibrationWalk(model, batches, mode, moments.HasFlag(ActivationMoments.CrossMoment));
+        using var walk = new CalibrationWalk(model, batches, mode, moments.HasFlag(ActivationMoments.CrossMoment), keptBytes);
         for (int layer = 0; layer < TinyLlama.LayerCount; layer++)
         {
             walk.EnterLayer(layer);

@@ -59,45 +59,47 @@ public sealed class LeastSquaresWrappers : IWrapperOptimizer, IDisposable
         factorization.InputBlocks = ProximalSolve.Left(bmm(transposed, u), right, factorization.InputBlocks!);
     }
 
-    // B_j += (U_jᵀU_j)⁻¹ [U_jᵀ(E·H)_j] H_jj⁻¹, one block column after another, the products E·H kept up to date within a strip of columns.
+    // B_j += (U_jᵀU_j)⁻¹ [U_jᵀ(E·H)_j] H_jj⁻¹, one block column after another, strip by strip.
     private void SolveInputCoupled(ArmorFactorization factorization, StepContext context)
     {
         using var scope = NewDisposeScope();
         long size = factorization.InputBlockSize;
-        Tensor u = BlockDiagonalProduct.ColumnBlocks(factorization.MultiplyOutput(factorization.Core), size);
+        Tensor product = factorization.MultiplyOutput(factorization.Core);
+        Tensor u = BlockDiagonalProduct.ColumnBlocks(product, size);
         Tensor gramInverses = ProximalSolve.Inverse(bmm(u.transpose(1, 2), u));
         Tensor inverses = HessianInverses(context.Loss, factorization.Columns, size);
         Tensor error = context.Target - factorization.Product();
         Tensor blocks = factorization.InputBlocks!.clone();
 
-        foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, size))
+        foreach ((long first, long width) in ColumnStrips.Of(factorization.Columns, size))
         {
             context.CancellationToken.ThrowIfCancellationRequested();
             using var stripScope = NewDisposeScope();
-            Tensor product = context.Loss.MultiplyHessian(error, first, count);
-            Tensor hessian = context.Loss.HessianBlock(first, count);
-            for (long column = 0; column < count; column += size)
-            {
-                using var blockScope = NewDisposeScope();
-                long block = (first + column) / size;
-                Tensor part = u[block];
-                Tensor change = gramInverses[block].matmul(part.t().matmul(product.narrow(1, column, size)).to(float64)).matmul(inverses[block]).to(float32);
-                if (!change.isfinite().all().ToBoolean())
-                {
-                    continue;
-                }
-
-                blocks[block].add_(change);
-                Tensor moved = part.matmul(change);
-                error.narrow(1, first + column, size).sub_(moved);
-                if (column + size < count)
-                {
-                    product.addmm_(moved, hessian.narrow(0, column, size), beta: 1, alpha: -1);
-                }
-            }
+            long block = first / size;
+            long count = width / size;
+            Tensor strip = product.narrow(1, first, width);
+            Tensor own = u.narrow(0, block, count);
+            Tensor residual = BlockDiagonalProduct.ColumnBlocks(context.Loss.MultiplyHessian(error, first, width), size);
+            double[] changes = BlockGaussSeidel.Solve(
+                (int)count,
+                (int)size,
+                Values(strip.t().matmul(strip)),
+                Values(bmm(own.transpose(1, 2), residual)),
+                Values(context.Loss.HessianBlock(first, width)),
+                Values(gramInverses.narrow(0, block, count)),
+                Values(inverses.narrow(0, block, count)));
+            Tensor change = tensor(changes).view(count, size, size).to(float32);
+            blocks.narrow(0, block, count).add_(change);
+            error.narrow(1, first, width).sub_(BlockDiagonalProduct.FromColumnBlocks(bmm(own, change)));
         }
 
         factorization.InputBlocks = blocks;
+    }
+
+    private static double[] Values(Tensor tensor)
+    {
+        using var scope = NewDisposeScope();
+        return tensor.to(float64).contiguous().data<double>().ToArray();
     }
 
     private Tensor HessianInverses(IProxyLoss loss, long columns, long size)

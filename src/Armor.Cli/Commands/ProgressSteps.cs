@@ -1,0 +1,33 @@
+using Armor.Cli.Hosting;
+using Armor.Core.Evaluation;
+using Armor.Core.Pruning;
+using Armor.Runtime.Checkpoints;
+
+namespace Armor.Cli.Commands;
+
+/// <summary>Shows an evaluation's progress.</summary>
+internal sealed class EvaluationSteps(IProgress<Step> steps) : IProgress<EvaluationProgress>
+{
+    public void Report(EvaluationProgress value)
+    {
+        double fraction = (double)value.Predictions / value.TotalPredictions;
+        steps.Report(Step.Timed(fraction, Numbers.Invariant($"perplexity {Math.Exp(value.Nll):0.000}"), value.Elapsed));
+    }
+}
+
+/// <summary>Shows a pruning run's progress: the layer, its loss and the time left.</summary>
+internal sealed class PruningSteps(IProgress<Step> steps) : IProgress<ModelPruningProgress>
+{
+    public void Report(ModelPruningProgress value)
+    {
+        string loss = value.Loss is { } known ? Numbers.Invariant($" loss {known:0.00000}") : string.Empty;
+        steps.Report(new Step((double)value.Index / value.Count, Numbers.Invariant($"{value.Index}/{value.Count} {value.Linear}{loss}"), value.Remaining));
+    }
+}
+
+/// <summary>Shows an export's progress.</summary>
+internal sealed class ExportSteps(IProgress<Step> steps) : IProgress<ExportProgress>
+{
+    public void Report(ExportProgress value) =>
+        steps.Report(new Step((double)value.Done / value.Total, Numbers.Invariant($"{value.Done}/{value.Total} {value.Linear}"), null));
+}

@@ -1,0 +1,185 @@
+using System.CommandLine;
+using System.Text.Json.Nodes;
+using Armor.Cli.Hosting;
+using Armor.Core.Calibration;
+using Armor.Core.Pruning;
+using Spectre.Console;
+
+namespace Armor.Cli.Commands;
+
+/// <summary><c>armor prune</c>: a dense model folder in, an ARMOR folder out.</summary>
+internal static class PruneCommand
+{
+    private static readonly Dictionary<string, PruningMethod> Methods = new(StringComparer.Ordinal)
+    {
+        ["armor"] = PruningMethod.Armor,
+        ["dense24"] = PruningMethod.Dense24,
+        ["sparsegpt"] = PruningMethod.SparseGpt,
+        ["nowag-p"] = PruningMethod.NoWagP,
+        ["wanda"] = PruningMethod.Wanda,
+        ["magnitude"] = PruningMethod.Magnitude,
+    };
+
+    private static readonly Dictionary<string, ArmorPrunerOptions> Presets = new(StringComparer.Ordinal)
+    {
+        ["paper"] = ArmorPrunerOptions.Paper,
+        ["fast"] = ArmorPrunerOptions.Fast,
+        ["balanced"] = ArmorPrunerOptions.Balanced,
+        ["quality"] = ArmorPrunerOptions.Quality,
+    };
+
+    private static readonly Dictionary<string, CalibrationMode> Modes = new(StringComparer.Ordinal)
+    {
+        ["sequential"] = CalibrationMode.Sequential,
+        ["dense"] = CalibrationMode.Dense,
+    };
+
+    internal static Command Create(CommandHost host)
+    {
+        Argument<string> model = ModelFolder.Argument("dense");
+        var output = new Option<string>("--out") { Description = "The folder to write; new or empty.", HelpName = "DIR", Required = true };
+        var calibration = new Option<string>("--calibration")
+        {
+            Description = "Text like that which the model will see.",
+            HelpName = "FILE",
+            Required = true,
+        };
+        var documents = new TextOptions();
+        Option<int?> samples = Numbers.Integer("--samples", "N", "Calibrate on the first N documents (default 128).", minimum: 1);
+        Option<string> method = Choice("--method", "How to prune", Methods.Keys, "armor");
+        Option<string> preset = Choice("--preset", "How much work the optimiser does", Presets.Keys, "balanced");
+        Option<int?> blockSize = Numbers.Integer("--block-size", "N", "The wrappers' block size: each dimension gets its largest divisor up to this.", minimum: 1);
+        Option<double?> budget = Numbers.Create<double>(
+            "--budget", "SHARE", "What the wrappers may add to a plain 2:4 weight, as a share of the dense one (default 0.0625).",
+            value => value is >= 0 and <= 1, "a number from 0 to 1");
+        Option<string> mode = Choice("--calibrate", "Whose activations a layer is pruned on: those of the layers pruned before it, or the dense model's", Modes.Keys, "sequential");
+        Option<long?> seed = Numbers.Create<long>("--seed", "N", "The seed of all random choices (default 0).", _ => true, "a whole number");
+        var resume = new Option<bool>("--resume") { Description = "Go on where an interrupted run to the same folder stopped." };
+
+        var command = new Command("prune", "Prunes a model to 2:4 sparsity.") { model, output, calibration };
+        documents.AddTo(command);
+        foreach (Option option in (Option[])[samples, method, preset, blockSize, budget, mode, seed, resume])
+        {
+            command.Add(option);
+        }
+
+        command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
+        {
+            if (parsed.GetValue(blockSize) is not null && parsed.GetValue(budget) is not null)
+            {
+                throw new UsageException("--block-size and --budget exclude each other.");
+            }
+
+            int sampleCount = parsed.GetValue(samples) ?? new ModelPrunerOptions().MaxSamples;
+            var options = new ModelPrunerOptions
+            {
+                Pruner = Presets[parsed.GetValue(preset)!] with
+                {
+                    Method = Methods[parsed.GetValue(method)!],
+                    BlockSize = parsed.GetValue(blockSize),
+                    StorageBudget = parsed.GetValue(budget) ?? ArmorPrunerOptions.DefaultStorageBudget,
+                    Seed = parsed.GetValue(seed) ?? 0,
+                },
+                Calibration = Modes[parsed.GetValue(mode)!],
+                MaxSamples = sampleCount,
+                Resume = parsed.GetValue(resume),
+            };
+            Check(options);
+
+            string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
+            string target = parsed.GetRequiredValue(output);
+            string[] texts = [.. documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration)).Take(sampleCount)];
+            ModelPruningReport report;
+            try
+            {
+                report = await session.RunAsync("Pruning", steps =>
+                    ModelPruner.PruneAsync(folder, target, texts, options, new PruningSteps(steps), session.CancellationToken)).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (Directory.Exists(Workspace(target)))
+            {
+                session.Note($"armor: what is finished lies in {Workspace(target)}; the same command with --resume goes on from there.");
+                throw;
+            }
+
+            session.Write(() => ToJson(report), console => Print(console, report, target));
+        }));
+        return command;
+    }
+
+    private static string Workspace(string target) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(target)) + ".partial";
+
+    private static Option<string> Choice(string name, string description, IReadOnlyCollection<string> values, string standard)
+    {
+        var option = new Option<string>(name)
+        {
+            Description = description + ".",
+            HelpName = string.Join('|', values),
+            DefaultValueFactory = _ => standard,
+        };
+        return option.AcceptOnlyFromAmong([.. values]);
+    }
+
+    private static void Check(ModelPrunerOptions options)
+    {
+        try
+        {
+            options.Validate();
+        }
+        catch (ArgumentException exception)
+        {
+            throw new UsageException(exception.Message.ReplaceLineEndings(" "));
+        }
+    }
+
+    private static JsonObject ToJson(ModelPruningReport report) => new()
+    {
+        ["layers"] = new JsonArray([.. report.Linears.Select(linear => (JsonNode)new JsonObject
+        {
+            ["name"] = linear.Name,
+            ["rows"] = linear.Rows,
+            ["columns"] = linear.Columns,
+            ["outputBlock"] = linear.OutputBlock,
+            ["inputBlock"] = linear.InputBlock,
+            ["loss"] = linear.Loss,
+            ["startLoss"] = linear.StartLoss,
+            ["seconds"] = linear.Seconds,
+        })]),
+        ["bytes"] = report.Bytes,
+        ["denseBytes"] = report.DenseBytes,
+        ["seconds"] = report.Seconds,
+    };
+
+    private static void Print(IAnsiConsole console, ModelPruningReport report, string target)
+    {
+        var table = new Table().Border(TableBorder.Rounded).AddColumns("Linear", "Weights", "Blocks", "Start loss", "Loss", "Time");
+        foreach (TableColumn column in table.Columns.Skip(1))
+        {
+            column.RightAligned();
+        }
+
+        foreach (LinearPruningReport linear in report.Linears)
+        {
+            table.AddRow(
+                linear.Name,
+                Numbers.Invariant($"{linear.Rows} × {linear.Columns}"),
+                Numbers.Invariant($"{linear.OutputBlock}, {linear.InputBlock}"),
+                Numbers.Invariant($"{linear.StartLoss:0.00000}"),
+                Numbers.Invariant($"{linear.Loss:0.00000}"),
+                Numbers.Seconds(linear.Seconds));
+        }
+
+        console.Write(table);
+        foreach (LinearPruningReport linear in report.Linears)
+        {
+            foreach (string note in linear.Notes)
+            {
+                console.MarkupLineInterpolated($"[yellow]{linear.Name}: {note}[/]");
+            }
+        }
+
+        string share = Numbers.Invariant($"{(double)report.Bytes / report.DenseBytes:0.0000}");
+        console.WriteLine(Numbers.Invariant($"{report.Linears.Count} linears in {Numbers.Seconds(report.Seconds)}: {Numbers.Bytes(report.Bytes)}, ")
+            + $"{share} of {Numbers.Bytes(report.DenseBytes)} dense in bfloat16.");
+        console.WriteLine($"Written to {target}");
+    }
+}

@@ -1,0 +1,45 @@
+using System.CommandLine;
+using Armor.Cli.Commands;
+
+namespace Armor.Cli.Hosting;
+
+/// <summary>The tool as a function of its arguments and streams, so that tests run it in their own process.</summary>
+internal static class ArmorTool
+{
+    internal static async Task<int> RunAsync(string[] args, TextWriter output, TextWriter error, CancellationToken cancellationToken)
+    {
+        var host = new CommandHost(output, error);
+        var root = new RootCommand("Prunes large language models by ARMOR: every weight becomes A·S·B, a 2:4 sparse core between two block-diagonal wrappers.")
+        {
+            PruneCommand.Create(host),
+            EvalCommand.Create(host),
+            InspectCommand.Create(host),
+            ExportCommand.Create(host),
+            DemoCommand.Create(host),
+            host.Json,
+            host.Verbose,
+        };
+
+        ParseResult parsed = root.Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (parsed.Errors.Count > 0)
+        {
+            foreach (string message in parsed.Errors.Select(problem => problem.Message).Distinct())
+            {
+                await error.WriteLineAsync($"armor: {message}").ConfigureAwait(false);
+            }
+
+            string verb = parsed.CommandResult.Command == root ? string.Empty : $" {parsed.CommandResult.Command.Name}";
+            await error.WriteLineAsync($"Try 'armor{verb} --help'.").ConfigureAwait(false);
+            return ExitCode.Usage;
+        }
+
+        var configuration = new InvocationConfiguration
+        {
+            Output = output,
+            Error = error,
+            EnableDefaultExceptionHandler = false,
+            ProcessTerminationTimeout = null, // Program listens for signals
+        };
+        return await parsed.InvokeAsync(configuration, cancellationToken).ConfigureAwait(false);
+    }
+}
