@@ -1,4 +1,5 @@
 using ScottPlot;
+using SkiaSharp;
 
 namespace Armor.Cli.Demo;
 
@@ -11,6 +12,9 @@ internal static class DemoChart
 
     private static readonly Color ArmorColor = Color.FromHex("#1f6feb");
     private static readonly Color OtherColor = Color.FromHex("#8c959f");
+
+    /// <summary>Whether the machine has any font; without one a chart is drawn, but no word of it.</summary>
+    internal static bool HasFonts => SKFontManager.Default.FontFamilyCount > 0;
 
     internal static void Write(DemoResult result, string path)
     {

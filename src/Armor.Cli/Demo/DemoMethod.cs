@@ -8,7 +8,7 @@ namespace Armor.Cli.Demo;
 internal sealed record DemoMethod(string Name, ArmorPrunerOptions? Options)
 {
     /// <summary>Enough to see where the paper's optimisers are going; they take up to 20,000 steps to arrive.</summary>
-    private const int PaperSteps = 100;
+    private const int PaperSteps = 300;
 
     internal static IReadOnlyList<DemoMethod> All { get; } =
     [
