@@ -20,18 +20,20 @@ public static class CheckpointVerification
     public static void Verify(ArmorCheckpoint checkpoint)
     {
         ArgumentNullException.ThrowIfNull(checkpoint);
-        var linears = ModelShapes.Linears(checkpoint.Base.Configuration);
+        var shapes = ModelShapes.Enumerate(checkpoint.Base.Configuration).ToDictionary(shape => shape.Name, StringComparer.Ordinal);
         foreach (var layer in checkpoint.Layers)
         {
-            var linear = linears.FirstOrDefault(linear => layer.Name.EndsWith("." + linear.Name, StringComparison.Ordinal));
-            if (linear is not null && (linear.Rows != layer.Rows || linear.Columns != layer.Columns))
+            var found = $"shape [{layer.Rows}, {layer.Columns}]";
+            if (!shapes.TryGetValue(layer.Name + ".weight", out var shape))
             {
                 throw new CheckpointException(
-                    checkpoint.Base.Folder,
-                    "the shape does not fit config.json",
-                    layer.Name,
-                    $"shape [{linear.Rows}, {linear.Columns}]",
-                    $"shape [{layer.Rows}, {layer.Columns}]");
+                    checkpoint.Base.Folder, "the pruned linear does not belong to a model of this configuration", layer.Name, "no such linear", found);
+            }
+
+            if (!shape.Shape.SequenceEqual([layer.Rows, layer.Columns]))
+            {
+                throw new CheckpointException(
+                    checkpoint.Base.Folder, "the shape does not fit config.json", layer.Name, $"shape [{string.Join(", ", shape.Shape)}]", found);
             }
         }
 

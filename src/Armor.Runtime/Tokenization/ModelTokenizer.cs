@@ -61,6 +61,10 @@ public sealed class ModelTokenizer
             : throw TokenizerErrors.Create(folder, "the folder has no tokenizer", "tokenizer.json or tokenizer.model", "neither");
     }
 
+    /// <summary>Whether a folder has a file that <see cref="Load"/> would read.</summary>
+    internal static bool IsIn(string folder) =>
+        File.Exists(Path.Combine(folder, "tokenizer.json")) || File.Exists(Path.Combine(folder, "tokenizer.model"));
+
     /// <summary>Turns text into ids.</summary>
     /// <param name="text">The text; an empty one gives no ids but the start.</param>
     /// <param name="addBeginOfSequence">Whether <see cref="BeginOfSequence"/>, where the tokenizer has one, comes first.</param>

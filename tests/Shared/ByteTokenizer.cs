@@ -2,7 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Nodes;
 using Armor.Runtime.Tokenization;
 
-namespace Armor.Core.Tests;
+namespace Armor.Tests.Shared;
 
 /// <summary>A tokenizer for test models: printable ASCII has its own code as id, other bytes the ids left; the start of a sequence is 256.</summary>
 internal static class ByteTokenizer

@@ -1,0 +1,218 @@
+using System.Globalization;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Models;
+using Armor.Runtime.Tokenization;
+
+namespace Armor.Runtime.Generation;
+
+/// <summary>
+/// A language model ready to run: weights, tokenizer and forward pass, in managed code only. Any number of generations may run on it at the
+/// same time, each on its own thread.
+/// </summary>
+public sealed class ArmorModel : IDisposable
+{
+    private readonly string _folder;
+    private readonly ModelTokenizer? _tokenizer;
+    private volatile ForwardPass? _forward;
+
+    private ArmorModel(string folder, ModelConfiguration configuration, ForwardPass forward, ModelTokenizer? tokenizer)
+    {
+        _folder = folder;
+        _tokenizer = tokenizer;
+        _forward = forward;
+        Configuration = configuration;
+    }
+
+    /// <summary>The model's sizes.</summary>
+    public ModelConfiguration Configuration { get; }
+
+    /// <summary>The model's own tokenizer.</summary>
+    /// <exception cref="CheckpointException">The folder has none; the model then works on tokens only.</exception>
+    // Where there is none, loading says so best.
+    public ModelTokenizer Tokenizer => _tokenizer ?? ModelTokenizer.Load(_folder);
+
+    /// <summary>Loads a dense Hugging Face folder or an ARMOR checkpoint; its files are closed again afterwards.</summary>
+    /// <param name="folder">The folder with <c>config.json</c>, safetensors weights and, for text, the tokenizer.</param>
+    /// <param name="options">Null for the defaults.</param>
+    /// <param name="cancellationToken">Checked between tensors.</param>
+    /// <exception cref="CheckpointException">
+    /// The configuration or the tokenizer breaks a rule, or a tensor is missing, unexpected, of another shape, damaged, or not finite.
+    /// </exception>
+    /// <exception cref="NotSupportedException">The backend cannot multiply by a linear of the model.</exception>
+    public static ArmorModel Load(string folder, ArmorModelOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        options ??= new ArmorModelOptions();
+        options.Validate();
+        var (configuration, weights) = WeightReader.Read(folder, options.Backend, cancellationToken);
+        var tokenizer = ModelTokenizer.IsIn(folder) ? ModelTokenizer.Load(folder) : null;
+        return new ArmorModel(folder, configuration, new ForwardPass(configuration, weights, options.Backend), tokenizer);
+    }
+
+    /// <summary>Continues a text.</summary>
+    /// <param name="prompt">The text; the tokenizer's start of sequence, where it has one, is put before it.</param>
+    /// <param name="options">Null for the defaults.</param>
+    /// <param name="cancellationToken">Checked between layers and tokens.</param>
+    /// <returns>
+    /// The continuation in pieces, each as soon as it is there and never with half a character; computed while it is read. Generation ends
+    /// after <see cref="GenerationOptions.MaxTokens"/>, at an end of sequence, or where the context is full.
+    /// </returns>
+    /// <exception cref="ArgumentException">An option is out of range, or the prompt has no token or more than the context holds.</exception>
+    /// <exception cref="CheckpointException">The folder has no tokenizer.</exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
+    public IEnumerable<string> Generate(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        var tokenizer = Tokenizer;
+        var tokens = tokenizer.Encode(prompt);
+        return Decode(tokenizer, tokens, GenerateTokens(tokens, options, cancellationToken));
+    }
+
+    /// <summary>Continues a sequence of tokens.</summary>
+    /// <param name="prompt">At least one token; nothing is put before them.</param>
+    /// <param name="options">Null for the defaults.</param>
+    /// <param name="cancellationToken">Checked between layers and tokens.</param>
+    /// <returns>The tokens after the prompt, computed while they are read; an end of sequence that ends them is left out.</returns>
+    /// <exception cref="ArgumentException">
+    /// An option is out of range, the prompt has no token or more than the context holds, or a token is outside the vocabulary.
+    /// </exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
+    public IEnumerable<int> GenerateTokens(IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        ObjectDisposedException.ThrowIf(_forward is null, this);
+        options ??= GenerationOptions.Greedy;
+        options.Validate();
+        int[] tokens = [.. prompt];
+        if (tokens.Length == 0)
+        {
+            throw new ArgumentException("The prompt has no tokens; the model needs at least one to start from.", nameof(prompt));
+        }
+
+        CheckTokens(tokens, 0, nameof(prompt));
+        return Continue(tokens, options, cancellationToken);
+    }
+
+    /// <summary>Starts an empty sequence for <see cref="ForwardLogits"/>.</summary>
+    /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
+    public GenerationSession CreateSession()
+    {
+        ObjectDisposedException.ThrowIf(_forward is null, this);
+        return new GenerationSession(this);
+    }
+
+    /// <summary>Appends tokens to a session and computes the logits that follow the last of them.</summary>
+    /// <param name="tokens">The tokens after those that the session has; they go through the layers together.</param>
+    /// <param name="session">A session of this model; on an exception it stays as it was.</param>
+    /// <param name="logits">
+    /// [rows, vocabulary]; its length decides how many rows, 0 to the number of tokens. The last row belongs to the last token.
+    /// </param>
+    /// <param name="cancellationToken">Checked between layers.</param>
+    /// <exception cref="ArgumentException">
+    /// The session is another model's, the tokens do not fit the context, a token is outside the vocabulary, or the length of the logits is
+    /// not that of 0 to <c>tokens.Length</c> rows.
+    /// </exception>
+    /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
+    public void ForwardLogits(ReadOnlySpan<int> tokens, GenerationSession session, Span<float> logits, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(session);
+        var forward = _forward;
+        ObjectDisposedException.ThrowIf(forward is null, this);
+        if (session.Model != this)
+        {
+            throw new ArgumentException("The session belongs to another model.", nameof(session));
+        }
+
+        CheckTokens(tokens, session.Length, nameof(tokens));
+        var vocabulary = Configuration.VocabularySize;
+        if (logits.Length % vocabulary != 0 || logits.Length / vocabulary > tokens.Length)
+        {
+            throw new ArgumentException(
+                $"The logits must be 0 to {tokens.Length} rows of {vocabulary} values; found {logits.Length} values.", nameof(logits));
+        }
+
+        var firstWanted = tokens.Length - (logits.Length / vocabulary);
+        for (var start = 0; start < tokens.Length; start += ForwardBuffers.MostRows)
+        {
+            var piece = tokens.Slice(start, Math.Min(ForwardBuffers.MostRows, tokens.Length - start));
+            forward.Run(piece, session.Length + start, session.Cache, session.Buffers, cancellationToken);
+            var skipped = Math.Max(0, firstWanted - start);
+            if (skipped < piece.Length)
+            {
+                var rows = piece.Length - skipped;
+                forward.ComputeLogits(skipped, rows, session.Buffers, logits[..(rows * vocabulary)]);
+                logits = logits[(rows * vocabulary)..];
+            }
+        }
+
+        session.Length += tokens.Length;
+    }
+
+    /// <summary>Lets go of the weights. A generation under way ends with an <see cref="ObjectDisposedException"/> at its next token.</summary>
+    public void Dispose() => _forward = null;
+
+    private IEnumerable<int> Continue(int[] prompt, GenerationOptions options, CancellationToken cancellationToken)
+    {
+        var session = CreateSession();
+        var sampler = new TokenSampler(options);
+        var logits = new float[Configuration.VocabularySize];
+        var next = prompt;
+        for (var count = 0; count < options.MaxTokens && session.Length + next.Length <= Configuration.ContextLength; count++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            ForwardLogits(next, session, logits, cancellationToken);
+            var token = sampler.Next(logits);
+            if (options.StopAtEndOfSequence && Configuration.EndOfSequence.Contains(token))
+            {
+                yield break;
+            }
+
+            yield return token;
+            next = [token];
+        }
+    }
+
+    private static IEnumerable<string> Decode(ModelTokenizer tokenizer, IReadOnlyList<int> prompt, IEnumerable<int> continuation)
+    {
+        // The prompt goes first, so that the first token's leading space is not taken for that of a text's start.
+        var decoder = tokenizer.CreateDecoder();
+        foreach (var token in prompt)
+        {
+            decoder.Append(token);
+        }
+
+        foreach (var token in continuation)
+        {
+            // Embeddings often have rows beyond the tokenizer's last token; they have no text.
+            var piece = tokenizer.IdToToken(token) is null ? string.Empty : decoder.Append(token);
+            if (piece.Length > 0)
+            {
+                yield return piece;
+            }
+        }
+
+        var rest = decoder.Finish();
+        if (rest.Length > 0)
+        {
+            yield return rest;
+        }
+    }
+
+    private void CheckTokens(ReadOnlySpan<int> tokens, int before, string parameter)
+    {
+        if (tokens.Length > Configuration.ContextLength - before)
+        {
+            var room = before == 0 ? string.Empty : string.Create(CultureInfo.InvariantCulture, $", of which {before} are taken");
+            throw new ArgumentException($"{tokens.Length} tokens do not fit: the model's context is {Configuration.ContextLength} tokens{room}.", parameter);
+        }
+
+        for (var i = 0; i < tokens.Length; i++)
+        {
+            if ((uint)tokens[i] >= (uint)Configuration.VocabularySize)
+            {
+                throw new ArgumentOutOfRangeException(
+                    parameter, tokens[i], $"Token {i} is outside the vocabulary of {Configuration.VocabularySize} tokens of {_folder}.");
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+namespace Armor.Runtime.Generation;
+
+/// <summary>The weights of one decoder layer.</summary>
+internal sealed record DecoderLayerWeights
+{
+    public required float[] AttentionNorm { get; init; }
+
+    public required LinearWeight Query { get; init; }
+
+    public required LinearWeight Key { get; init; }
+
+    public required LinearWeight Value { get; init; }
+
+    /// <summary>[head size], where the family has it.</summary>
+    public required float[]? QueryNorm { get; init; }
+
+    /// <summary>[head size], where the family has it.</summary>
+    public required float[]? KeyNorm { get; init; }
+
+    public required LinearWeight AttentionOutput { get; init; }
+
+    public required float[] MlpNorm { get; init; }
+
+    public required LinearWeight Gate { get; init; }
+
+    public required LinearWeight Up { get; init; }
+
+    public required LinearWeight Down { get; init; }
+}
+
+/// <summary>All weights of a model.</summary>
+/// <param name="Embedding">[vocabulary, hidden].</param>
+/// <param name="Layers">In order.</param>
+/// <param name="FinalNorm">[hidden].</param>
+/// <param name="Head">[vocabulary, hidden]; shares the embedding's array where it is tied.</param>
+internal sealed record DecoderWeights(float[] Embedding, IReadOnlyList<DecoderLayerWeights> Layers, float[] FinalNorm, LinearWeight Head);

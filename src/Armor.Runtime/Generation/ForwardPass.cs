@@ -1,0 +1,121 @@
+using Armor.Runtime.Kernels;
+using Armor.Runtime.Models;
+
+namespace Armor.Runtime.Generation;
+
+/// <summary>The decoder's forward pass over a kernel backend. Holds nothing that changes, so that any number of sessions may share it.</summary>
+internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeights weights, IKernelBackend backend)
+{
+    private readonly RotaryEmbedding _rotary = new(configuration);
+
+    /// <summary>Runs tokens through all layers, which adds their keys and values to the cache.</summary>
+    /// <param name="tokens">At most <see cref="ForwardBuffers.MostRows"/>, each below the vocabulary size.</param>
+    /// <param name="first">The position of the first token: the number of positions in the cache.</param>
+    /// <param name="cache">Keys and values.</param>
+    /// <param name="buffers">Holds the residual stream after the last layer afterwards.</param>
+    /// <param name="cancellationToken">Checked between layers.</param>
+    public void Run(ReadOnlySpan<int> tokens, int first, KeyValueCache cache, ForwardBuffers buffers, CancellationToken cancellationToken)
+    {
+        cache.Reserve(first + tokens.Length);
+        buffers.Reserve(tokens.Length, first + tokens.Length);
+        _rotary.ComputeRotations(first, tokens.Length, buffers.Cosines, buffers.Sines);
+        for (var row = 0; row < tokens.Length; row++)
+        {
+            Row(weights.Embedding, tokens[row], configuration.HiddenSize).CopyTo(Row(buffers.Residual, row, configuration.HiddenSize));
+        }
+
+        for (var layer = 0; layer < configuration.LayerCount; layer++)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            AddAttention(layer, first, tokens.Length, cache, buffers);
+            AddMlp(weights.Layers[layer], tokens.Length, buffers);
+        }
+    }
+
+    /// <summary>The final norm and the head.</summary>
+    /// <param name="firstRow">First row of the residual stream to take.</param>
+    /// <param name="rows">Number of rows.</param>
+    /// <param name="buffers">As <see cref="Run"/> leaves them.</param>
+    /// <param name="logits">[rows, vocabulary].</param>
+    public void ComputeLogits(int firstRow, int rows, ForwardBuffers buffers, Span<float> logits)
+    {
+        var hidden = configuration.HiddenSize;
+        Normalize(buffers.Residual.AsSpan(firstRow * hidden, rows * hidden), weights.FinalNorm, buffers.Normed);
+        weights.Head.Multiply(backend, buffers.Normed.AsSpan(0, rows * hidden), rows, logits);
+    }
+
+    private void AddAttention(int layer, int first, int rows, KeyValueCache cache, ForwardBuffers buffers)
+    {
+        var own = weights.Layers[layer];
+        var residual = buffers.Residual.AsSpan(0, rows * configuration.HiddenSize);
+        var normed = buffers.Normed.AsSpan(0, residual.Length);
+        var queries = buffers.Queries.AsSpan(0, rows * configuration.QuerySize);
+        var context = buffers.Context.AsSpan(0, queries.Length);
+        var added = buffers.Added.AsSpan(0, residual.Length);
+        var keys = cache.Keys(layer, first, rows);
+        Normalize(residual, own.AttentionNorm, normed);
+        own.Query.Multiply(backend, normed, rows, queries);
+        own.Key.Multiply(backend, normed, rows, keys);
+        own.Value.Multiply(backend, normed, rows, cache.Values(layer, first, rows));
+        NormalizeAndRotate(queries, own.QueryNorm, configuration.AttentionHeadCount, buffers);
+        NormalizeAndRotate(keys, own.KeyNorm, configuration.KeyValueHeadCount, buffers);
+        var window = configuration.SlidingWindowOf(layer) ?? int.MaxValue;
+        for (var row = 0; row < rows; row++)
+        {
+            var seen = Math.Min(first + row + 1, window);
+            var start = first + row + 1 - seen;
+            CausalAttention.Attend(
+                configuration,
+                Row(queries, row, configuration.QuerySize),
+                cache.Keys(layer, start, seen),
+                cache.Values(layer, start, seen),
+                buffers.Scores.AsSpan(0, seen),
+                Row(context, row, configuration.QuerySize));
+        }
+
+        own.AttentionOutput.Multiply(backend, context, rows, added);
+        RowMath.Add(added, residual);
+    }
+
+    private void AddMlp(DecoderLayerWeights own, int rows, ForwardBuffers buffers)
+    {
+        var residual = buffers.Residual.AsSpan(0, rows * configuration.HiddenSize);
+        var normed = buffers.Normed.AsSpan(0, residual.Length);
+        var gate = buffers.Gate.AsSpan(0, rows * configuration.IntermediateSize);
+        var up = buffers.Up.AsSpan(0, gate.Length);
+        var added = buffers.Added.AsSpan(0, residual.Length);
+        Normalize(residual, own.MlpNorm, normed);
+        own.Gate.Multiply(backend, normed, rows, gate);
+        own.Up.Multiply(backend, normed, rows, up);
+        RowMath.GateBySilu(gate, up);
+        own.Down.Multiply(backend, gate, rows, added);
+        RowMath.Add(added, residual);
+    }
+
+    /// <summary>Norms every row of the weight's size.</summary>
+    private void Normalize(ReadOnlySpan<float> input, float[] weight, Span<float> output)
+    {
+        for (var start = 0; start < input.Length; start += weight.Length)
+        {
+            RowMath.Normalize(input.Slice(start, weight.Length), weight, configuration.NormEpsilon, output.Slice(start, weight.Length));
+        }
+    }
+
+    /// <summary>[rows, heads × head size], in place.</summary>
+    private void NormalizeAndRotate(Span<float> heads, float[]? norm, int headCount, ForwardBuffers buffers)
+    {
+        if (norm is not null)
+        {
+            Normalize(heads, norm, heads);
+        }
+
+        var (size, half) = (configuration.HeadSize, configuration.HeadSize / 2);
+        for (var index = 0; index < heads.Length / size; index++)
+        {
+            var row = index / headCount;
+            RotaryEmbedding.Rotate(Row(heads, index, size), Row(buffers.Cosines, row, half), Row(buffers.Sines, row, half));
+        }
+    }
+
+    private static Span<float> Row(Span<float> values, int row, int size) => values.Slice(row * size, size);
+}

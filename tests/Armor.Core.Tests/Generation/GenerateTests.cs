@@ -1,0 +1,195 @@
+using System.Text;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Generation;
+using Armor.Runtime.Models;
+
+namespace Armor.Core.Tests.Generation;
+
+public sealed class GenerateTests
+{
+    private static readonly byte[] Chain = Encoding.UTF8.GetBytes("aé€😀");
+    // Logits of the reciter differ by 64: so hot, any token may come.
+    private static readonly GenerationOptions Hot = new() { Temperature = 30, MaxTokens = 20 };
+
+    private TemporaryFolder folder = null!;
+    private ArmorModel reciter = null!;
+
+    [OneTimeSetUp]
+    public void LoadModel()
+    {
+        folder = new TemporaryFolder();
+        reciter = ArmorModel.Load(ReciterModel.Write(folder.File("reciter"), Chain));
+    }
+
+    [OneTimeTearDown]
+    public void DeleteFolder()
+    {
+        reciter.Dispose();
+        folder.Dispose();
+    }
+
+    [Test]
+    public void PiecesAreWholeCharactersAndEndWithTheSequence()
+    {
+        Assert.That(reciter.Generate("a"), Is.EqualTo(new[] { "é", "€", "😀" }));
+        Assert.That(reciter.Generate("so: a"), Is.EqualTo(new[] { "é", "€", "😀" }));
+        Assert.That(reciter.GenerateTokens([97]), Is.EqualTo(Chain[1..].Select(value => (int)value)), "the end of sequence is left out");
+    }
+
+    [Test]
+    public void TheEndOfSequenceNeedNotStop()
+    {
+        GenerationOptions options = GenerationOptions.Greedy with { StopAtEndOfSequence = false, MaxTokens = 11 };
+        int[] expected = [.. Chain[1..].Select(value => (int)value), ReciterModel.EndOfSequence, ReciterModel.EndOfSequence];
+        Assert.That(reciter.GenerateTokens([97], options), Is.EqualTo(expected));
+        Assert.That(reciter.Generate("a", options), Is.EqualTo(new[] { "é", "€", "😀" }), "a token that the tokenizer does not have gives no text");
+    }
+
+    [Test]
+    public void ACharacterCutShortIsReplaced()
+    {
+        Assert.That(reciter.Generate("a", GenerationOptions.Greedy with { MaxTokens = 3 }), Is.EqualTo(new[] { "é", "\uFFFD" }));
+    }
+
+    [TestCase(1, 24)]
+    [TestCase(10, 15)]
+    [TestCase(23, 2)]
+    [TestCase(24, 1)]
+    public void GenerationEndsWhereTheContextIsFull(int promptLength, int expected)
+    {
+        GenerationOptions options = GenerationOptions.Greedy with { StopAtEndOfSequence = false };
+        Assert.That(reciter.GenerateTokens(new int[promptLength], options).Count(), Is.EqualTo(expected));
+    }
+
+    [Test]
+    public void PiecesMakeTheDecodedWhole()
+    {
+        int replaced = 0;
+        for (int seed = 0; seed < 20; seed++)
+        {
+            GenerationOptions options = Hot with { Seed = seed };
+            IReadOnlyList<int> prompt = reciter.Tokenizer.Encode("aé");
+            int[] tokens = [.. reciter.GenerateTokens(prompt, options).TakeWhile(token => token < 257)];
+            string[] pieces = [.. reciter.Generate("aé", options with { MaxTokens = Math.Max(1, tokens.Length) })];
+            if (tokens.Length > 0)
+            {
+                Assert.That("aé" + string.Concat(pieces), Is.EqualTo(reciter.Tokenizer.Decode([.. prompt, .. tokens])));
+            }
+
+            Assert.That(pieces, Has.None.Empty);
+            replaced += pieces.Count(piece => piece.Contains('\uFFFD', StringComparison.Ordinal));
+        }
+
+        Assert.That(replaced, Is.GreaterThan(10), "hot draws give broken characters too");
+    }
+
+    [Test]
+    public void TheSameSeedGivesTheSameTextAndAnotherSeedAnother()
+    {
+        string[] texts = [.. Enumerable.Range(0, 8).Select(seed => string.Concat(reciter.Generate("x", Hot with { Seed = seed })))];
+        Assert.That(texts.Distinct().Count(), Is.EqualTo(8));
+        IEnumerable<string> repeatable = reciter.Generate("x", Hot with { Seed = 3 });
+        Assert.That(string.Concat(repeatable), Is.EqualTo(texts[3]));
+        Assert.That(string.Concat(repeatable), Is.EqualTo(texts[3]), "each enumeration starts afresh");
+    }
+
+    [Test]
+    public void GenerationsOnOneModelDoNotDisturbOneAnother()
+    {
+        int[][] alone = [.. Enumerable.Range(0, 6).Select(seed => Draw(seed).ToArray())];
+
+        var interleaved = Enumerable.Range(0, 6).Select(_ => new List<int>()).ToArray();
+        IEnumerator<int>[] enumerators = [.. Enumerable.Range(0, 6).Select(seed => Draw(seed).GetEnumerator())];
+        while (enumerators.Select((enumerator, i) => (enumerator, i)).Count(pair => Advance(pair.enumerator, interleaved[pair.i])) > 0)
+        {
+        }
+
+        Assert.That(interleaved, Is.EqualTo(alone));
+
+        var threaded = new int[6][];
+        Thread[] threads = [.. Enumerable.Range(0, 6).Select(seed => new Thread(() => threaded[seed] = [.. Draw(seed)]))];
+        Array.ForEach(threads, thread => thread.Start());
+        Array.ForEach(threads, thread => thread.Join());
+        Assert.That(threaded, Is.EqualTo(alone));
+
+        IEnumerable<int> Draw(int seed) => reciter.GenerateTokens([97, 98 + seed], Hot with { Seed = seed, StopAtEndOfSequence = false });
+
+        static bool Advance(IEnumerator<int> tokens, List<int> seen)
+        {
+            bool moved = tokens.MoveNext();
+            if (moved)
+            {
+                seen.Add(tokens.Current);
+            }
+
+            return moved;
+        }
+    }
+
+    [Test]
+    public void BadCallsAreRefusedAtOnce()
+    {
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => reciter.GenerateTokens([]), Throws.ArgumentException.With.Message.Contains("no tokens"));
+            Assert.That(() => reciter.GenerateTokens(new int[25]), Throws.ArgumentException.With.Message.Contains("25 tokens").And.Message.Contains("24"));
+            Assert.That(() => reciter.Generate(new string('x', 24)), Throws.ArgumentException.With.Message.Contains("25 tokens"));
+            Assert.That(() => reciter.GenerateTokens([1, 260]), Throws.InstanceOf<ArgumentOutOfRangeException>().With.Message.Contains("260"));
+            Assert.That(() => reciter.Generate("a", new GenerationOptions { TopP = 0 }), Throws.ArgumentException.With.Message.Contains("TopP"));
+        });
+    }
+
+    [Test]
+    public void CancellationEndsAGeneration()
+    {
+        using var source = new CancellationTokenSource();
+        using IEnumerator<string> pieces = reciter.Generate("a", cancellationToken: source.Token).GetEnumerator();
+        Assert.That(pieces.MoveNext(), Is.True);
+        source.Cancel();
+        Assert.That(() => pieces.MoveNext(), Throws.InstanceOf<OperationCanceledException>());
+    }
+
+    [Test]
+    public void ADisposedModelRefuses()
+    {
+        ArmorModel model = ArmorModel.Load(folder.File("reciter"));
+        GenerationSession session = model.CreateSession();
+        using IEnumerator<string> pieces = model.Generate("a").GetEnumerator();
+        Assert.That(pieces.MoveNext(), Is.True);
+        model.Dispose();
+        model.Dispose();
+        Assert.Multiple(() =>
+        {
+            Assert.That(() => pieces.MoveNext(), Throws.InstanceOf<ObjectDisposedException>(), "under way");
+            Assert.That(() => model.Generate("a"), Throws.InstanceOf<ObjectDisposedException>());
+            Assert.That(() => model.GenerateTokens([1]), Throws.InstanceOf<ObjectDisposedException>());
+            Assert.That(() => model.ForwardLogits([1], session, []), Throws.InstanceOf<ObjectDisposedException>());
+            Assert.That(() => model.CreateSession(), Throws.InstanceOf<ObjectDisposedException>());
+        });
+    }
+
+    [Test]
+    public void AModelWithoutTokenizerWorksOnTokens()
+    {
+        using ArmorModel model = ArmorModel.Load(TinyLlama.Write(folder.File("tokens only")));
+        Assert.That(model.GenerateTokens([1, 5], GenerationOptions.Greedy with { MaxTokens = 4, StopAtEndOfSequence = false }).Count(), Is.EqualTo(4));
+        Assert.That(() => model.Generate("a"), Throws.TypeOf<CheckpointException>().With.Message.Contains("tokenizer"));
+    }
+
+    [TestCase("babyllama361")]
+    [TestCase("stories260K")]
+    [Category("SharedData")]
+    public void SharedModelsTellAStory(string name)
+    {
+        const string Prompt = "Once upon a time";
+        using ArmorModel model = ArmorModel.Load(SharedData.Path($"models/{name}"));
+        GenerationOptions options = GenerationOptions.Greedy with { MaxTokens = 60 };
+        string[] pieces = [.. model.Generate(Prompt, options)];
+        int[] tokens = [.. model.GenerateTokens(model.Tokenizer.Encode(Prompt), options)];
+        string story = Prompt + string.Concat(pieces);
+
+        Assert.That(model.Generate(Prompt, options), Is.EqualTo(pieces), "greedy generation is deterministic");
+        Assert.That(story, Is.EqualTo(model.Tokenizer.Decode([.. model.Tokenizer.Encode(Prompt), .. tokens])));
+        Assert.That(story, Does.StartWith("Once upon a time, there was a little"));
+    }
+}
