@@ -1,5 +1,6 @@
 using Armor.TinyModel;
 using Armor.TinyModel.Corpus;
+using Armor.TinyModel.Export;
 using Armor.TinyModel.Tokenizers;
 using Armor.TinyModel.Training;
 
@@ -7,6 +8,7 @@ const string Usage = """
     Makes the embedded model of assets/armor-tiny. Steps, in order:
       tokenizer --books FOLDER --work FOLDER [--vocabulary 2048] [--context 256]
       train     --books FOLDER --work FOLDER [--steps N] [--batch N] [--rate X] [--threads N] ...   (goes on where it stopped)
+      export    --books FOLDER --work FOLDER --output FOLDER [--calibration 320] [--evaluation 256] and the options of train
     """;
 
 if (args.Length == 0)
@@ -32,6 +34,12 @@ switch (args[0])
         var options = ReadTrainingOptions(arguments);
         arguments.RefuseUnused();
         new Trainer(options).Run(cancellation.Token);
+        return 0;
+    case "export":
+        var trained = ReadTrainingOptions(arguments);
+        var (output, calibration, evaluation) = (arguments.Text("output"), arguments.Number("calibration", 320), arguments.Number("evaluation", 256));
+        arguments.RefuseUnused();
+        EmbeddedModel.Export(trained, output, calibration, evaluation);
         return 0;
     default:
         Console.Error.WriteLine(Usage);

@@ -50,7 +50,10 @@ public sealed class ArmorModel : IDisposable
     }
 
     /// <summary>Continues a text.</summary>
-    /// <param name="prompt">The text; the tokenizer's start of sequence, where it has one, is put before it.</param>
+    /// <param name="prompt">
+    /// The text; the tokenizer's start of sequence, where it has one, is put before it. Special tokens written out in it are only characters:
+    /// for a chat template, encode it with <see cref="Tokenizer"/> and pass the tokens to <see cref="GenerateTokens"/>.
+    /// </param>
     /// <param name="options">Null for the defaults.</param>
     /// <param name="cancellationToken">Checked between layers and tokens.</param>
     /// <returns>
@@ -77,7 +80,8 @@ public sealed class ArmorModel : IDisposable
     /// An option is out of range, the prompt has no token or more than the context holds, or a token is outside the vocabulary.
     /// </exception>
     /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
-    public IEnumerable<int> GenerateTokens(IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
+    public IEnumerable<int> GenerateTokens(
+        IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(prompt);
         ObjectDisposedException.ThrowIf(_forward is null, this);
@@ -202,8 +206,9 @@ public sealed class ArmorModel : IDisposable
     {
         if (tokens.Length > Configuration.ContextLength - before)
         {
-            var room = before == 0 ? string.Empty : string.Create(CultureInfo.InvariantCulture, $", of which {before} are taken");
-            throw new ArgumentException($"{tokens.Length} tokens do not fit: the model's context is {Configuration.ContextLength} tokens{room}.", parameter);
+            var taken = before == 0 ? string.Empty : string.Create(CultureInfo.InvariantCulture, $", of which {before} are taken");
+            throw new ArgumentException(
+                $"{tokens.Length} tokens do not fit: the model's context is {Configuration.ContextLength} tokens{taken}.", parameter);
         }
 
         for (var i = 0; i < tokens.Length; i++)

@@ -1,4 +1,3 @@
-using Armor.Runtime.Factorization;
 using Armor.Runtime.Kernels;
 
 namespace Armor.Runtime.Generation;

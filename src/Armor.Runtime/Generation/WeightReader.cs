@@ -37,7 +37,8 @@ internal sealed class WeightReader(CheckpointFolder checkpoint, ArmorCheckpoint?
         var configuration = checkpoint.Configuration;
         var (rows, columns) = (configuration.VocabularySize, configuration.HiddenSize);
         var embedding = ReadMatrix(ModelShapes.Embedding);
-        var layers = Enumerable.Range(0, configuration.LayerCount).Select(layer => ReadLayer(configuration, ModelShapes.LayerPrefix(layer))).ToArray();
+        var prefixes = Enumerable.Range(0, configuration.LayerCount).Select(ModelShapes.LayerPrefix);
+        var layers = prefixes.Select(prefix => ReadLayer(configuration, prefix)).ToArray();
         var head = configuration.TieWordEmbeddings
             ? Supported(new DenseLinear(embedding, rows, columns, null), ModelShapes.Embedding)
             : ReadLinear(ModelShapes.Head[..^WeightSuffix.Length], rows, columns, hasBias: false);
@@ -46,7 +47,8 @@ internal sealed class WeightReader(CheckpointFolder checkpoint, ArmorCheckpoint?
 
     private DecoderLayerWeights ReadLayer(ModelConfiguration configuration, string prefix)
     {
-        var linears = ModelShapes.Linears(configuration).ToDictionary(linear => linear.Name, linear => ReadLinear(prefix + linear.Name, linear.Rows, linear.Columns, linear.HasBias));
+        var linears = ModelShapes.Linears(configuration).ToDictionary(
+            linear => linear.Name, linear => ReadLinear(prefix + linear.Name, linear.Rows, linear.Columns, linear.HasBias));
         return new DecoderLayerWeights
         {
             AttentionNorm = ReadTensor(prefix + ModelShapes.AttentionNorm),

@@ -102,7 +102,8 @@ internal static class FamilyModels
         int[] divisors = [.. Enumerable.Range(1, size).Where(divisor => size % divisor == 0)];
         int block = divisors[random.Next(divisors.Length)];
         float deviation = 1 / MathF.Sqrt(block);
-        return block == 1 ? null : new BlockDiagonalMatrix(size / block, block, [.. Enumerable.Range(0, size * block).Select(_ => Normal(random) * deviation)]);
+        float[] values = [.. Enumerable.Range(0, size * block).Select(_ => Normal(random) * deviation)];
+        return block == 1 ? null : new BlockDiagonalMatrix(size / block, block, values);
     }
 
     private static float Normal(Random random) =>

@@ -17,7 +17,7 @@ internal static class ReciterModel
     /// <summary>Writes weights and tokenizer.</summary>
     /// <param name="folder">Made where missing.</param>
     /// <param name="chain">Bytes, each at most once; they are tokens as well.</param>
-    public static string Write(string folder, params IReadOnlyList<byte> chain)
+    public static string Write(string folder, IReadOnlyList<byte> chain)
     {
         var configuration = new ModelConfiguration
         {
