@@ -42,6 +42,18 @@ public class ArchitectureTests
         rule.Check(Architecture);
     }
 
+    [Test]
+    public void TheNamespacesOfTheRulesExist()
+    {
+        // A rule about a namespace that was renamed would hold for ever.
+        string[] names = [.. Architecture.Types.Select(type => type.Namespace.FullName).Distinct()];
+        Assert.That(names, Is.SupersetOf(new[]
+        {
+            "Armor.Core.Pruning", "Armor.Runtime.Kernels", "Armor.Runtime.Kernels.Cpu", "Armor.Runtime.Factorization", "Armor.Runtime.Models",
+            "Armor.Runtime.Tokenization",
+        }));
+    }
+
     private static void AssertReferences(Assembly assembly, Func<string, bool> allowed) =>
         Assert.That(assembly.GetReferencedAssemblies().Select(reference => reference.Name!).Where(name => !allowed(name)), Is.Empty);
 }

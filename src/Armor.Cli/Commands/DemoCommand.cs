@@ -28,7 +28,7 @@ internal static class DemoCommand
         var calibration = new Option<string>("--calibration") { Hidden = true };
         var evaluation = new Option<string>("--evaluation") { Hidden = true };
         var command = new Command("demo", "Prunes the embedded model with every method and compares the results.") { quick, output, model, calibration, evaluation };
-        command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
+        command.SetAction((parsed, cancellationToken) => host.RunNativeAsync(parsed, cancellationToken, async session =>
         {
             DemoSource source = parsed.GetValue(model) is { } folder
                 ? new DemoSource(

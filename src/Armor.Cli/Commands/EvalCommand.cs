@@ -21,7 +21,7 @@ internal static class EvalCommand
             "--windows", "LENGTH", "Join the whole text and cut it into windows of LENGTH tokens (the WikiText-2 protocol), instead of documents.", minimum: 2);
         var command = new Command("eval", "Measures a model's perplexity on a text.") { model, text, count, windows };
         documents.AddTo(command);
-        command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
+        command.SetAction((parsed, cancellationToken) => host.RunNativeAsync(parsed, cancellationToken, async session =>
         {
             bool cutsDocuments = parsed.GetResult(documents.MinimumLength) is not null || parsed.GetResult(documents.Separator) is { Implicit: false };
             if (parsed.GetValue(windows) is not null && cutsDocuments)

@@ -63,7 +63,7 @@ internal static class PruneCommand
             command.Add(option);
         }
 
-        command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
+        command.SetAction((parsed, cancellationToken) => host.RunNativeAsync(parsed, cancellationToken, async session =>
         {
             if (parsed.GetValue(blockSize) is not null && parsed.GetValue(budget) is not null)
             {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Armor.Cli.Natives;
 
 namespace Armor.Cli.Hosting;
 
@@ -38,6 +39,14 @@ internal sealed class CommandHost(TextWriter output, TextWriter error)
             return ExitCode.Failed;
         }
     }
+
+    /// <summary>The same for a verb that computes with TorchSharp or draws with ScottPlot: their native libraries are there when it begins.</summary>
+    internal Task<int> RunNativeAsync(ParseResult parsed, CancellationToken cancellationToken, Func<CommandSession, Task> verb) =>
+        RunAsync(parsed, cancellationToken, async session =>
+        {
+            await NativeLibraries.EnsureAsync(session.Note, session.CancellationToken).ConfigureAwait(false);
+            await verb(session).ConfigureAwait(false);
+        });
 
     private static string OneLine(Exception exception)
     {

@@ -54,7 +54,7 @@ internal sealed class PruningWorkspace : IDisposable
             throw new IOException($"The output folder {output} is not empty; expected a new or an empty folder.");
         }
 
-        if (earlier is not null && !resume)
+        if (earlier is not null && HasParts(folder) && !resume)
         {
             throw new IOException(
                 $"An earlier run to {output} was interrupted; what it finished is in {folder}. Resume it (--resume), or delete that folder to start anew.");
@@ -77,7 +77,7 @@ internal sealed class PruningWorkspace : IDisposable
             RequireFree(output, resume);
             string path = Path.Combine(folder, StateName);
             State? state = State.Read(path);
-            if (state is null)
+            if (state is null || (state.Finished is null && !HasParts(folder)))
             {
                 state = State.Of(fingerprint);
                 DeleteAllBut(folder, name => name == LockName);
@@ -126,8 +126,18 @@ internal sealed class PruningWorkspace : IDisposable
         Directory.Delete(folder, recursive: true);
     }
 
-    /// <summary>Lets go of the workspace; what is finished stays for a later run.</summary>
-    public void Dispose() => lease.Dispose();
+    /// <summary>Lets go of the workspace; what is finished stays for a later run. Where nothing is, nothing stays.</summary>
+    public void Dispose()
+    {
+        if (Directory.Exists(folder) && state.Finished is null && !HasParts(folder))
+        {
+            Delete();
+        }
+
+        lease.Dispose();
+    }
+
+    private static bool HasParts(string folder) => Directory.EnumerateFiles(folder, "*" + PartFile.Extension).Any();
 
     private static bool IsFilled(string output) => Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any();
 

@@ -106,6 +106,23 @@ public class PruningWorkspaceTests
     }
 
     [Test]
+    public void ARunThatFinishedNothingLeavesNothing()
+    {
+        PruningWorkspace.Open(output, resume: false, Fingerprint("a")).Dispose();
+        Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.Empty);
+    }
+
+    [Test]
+    public void AKillBeforeAnyLinearIsFinishedIsNoHindrance([Values] bool resume)
+    {
+        Directory.CreateDirectory(output + ".partial");
+        string state = Path.Combine(output + ".partial", "state.json");
+        State.Of(Fingerprint("a")).Write(state);
+        using PruningWorkspace workspace = PruningWorkspace.Open(output, resume, Fingerprint("b"));
+        Assert.That(State.Read(state)!.Fingerprint["options"], Is.EqualTo("b"));
+    }
+
+    [Test]
     public void AKillBeforeTheStateIsWrittenStartsAnew()
     {
         Directory.CreateDirectory(output + ".partial");
