@@ -47,12 +47,11 @@ internal static class DemoCommand
             var runner = new DemoRunner(source, isQuick ? DemoMethod.Quick : DemoMethod.All, sequences, sequences);
             DemoResult result = await session.RunAsync("Demo", steps => runner.RunAsync(steps, session.CancellationToken)).ConfigureAwait(false);
             string report = WriteFiles(result, target);
+            session.Write(() => ToJson(result), console => Print(console, result, report));
             if (!DemoChart.HasFonts)
             {
                 session.Note("armor: this machine has no fonts, so the chart has no words; the report has the numbers.");
             }
-
-            session.Write(() => ToJson(result), console => Print(console, result, report));
         }));
         return command;
     }

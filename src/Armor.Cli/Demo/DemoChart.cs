@@ -14,7 +14,7 @@ internal static class DemoChart
     private static readonly Color OtherColor = Color.FromHex("#8c959f");
 
     /// <summary>Whether the machine has any font; without one a chart is drawn, but no word of it.</summary>
-    internal static bool HasFonts => SKFontManager.Default.FontFamilyCount > 0;
+    internal static bool HasFonts => SKTypeface.Default.GlyphCount > 0;
 
     internal static void Write(DemoResult result, string path)
     {
