@@ -30,7 +30,7 @@ public class WholeModelTests
         var random = new Random(6);
         int[][] sequences = [.. Enumerable.Range(0, 16).Select(_ => Enumerable.Range(0, 31).Select(place => place == 0 ? 1 : random.Next(3, 50)).ToArray())];
         var options = new ModelPrunerOptions { Pruner = ArmorPrunerOptions.Fast with { BlockSize = 8 } };
-        ModelPruningReport report = await ModelPruner.PruneAsync(dense, folder.File("pruned"), sequences, options);
+        ModelPruningReport report = await ModelPruner.PruneTokensAsync(dense, folder.File("pruned"), sequences, options);
 
         Assert.That(report.Linears, Has.Count.EqualTo(14));
         Assert.That(report.Linears.Select(linear => linear.Loss / linear.StartLoss), Is.All.LessThan(1));

@@ -40,10 +40,14 @@ internal static class DemoChart
         plot.Axes.Left.TickLabelStyle.FontSize = 16;
         plot.Axes.Left.MajorTickStyle.Length = 0;
         plot.Axes.Bottom.TickLabelStyle.FontSize = 13;
+        plot.Axes.Bottom.TickGenerator = new ScottPlot.TickGenerators.NumericAutomatic { TargetTickCount = 8 };
+        plot.Axes.Right.IsVisible = false;
+        plot.Axes.Top.FrameLineStyle.IsVisible = false;
+        plot.Font.Set(Fonts.Sans);
         plot.Title("What 2:4 pruning lost: NLL per token above the dense model's", size: 19);
         plot.XLabel("nats a token (0 is the dense model; less is better)", size: 14);
         plot.HideGrid();
-        plot.Axes.SetLimits(Math.Min(0, rows.Min(row => row.DeltaNll) * 1.1), most * 1.45, -0.6, rows.Length - 0.4);
+        plot.Axes.SetLimits(Math.Min(0, rows.Min(row => row.DeltaNll) * 1.1), most * 1.7, -0.6, rows.Length - 0.4);
         plot.SavePng(path, Width, HeightOfFrame + (HeightOfRow * rows.Length));
     }
 }

@@ -40,13 +40,13 @@ public static class ModelPruner
 
     /// <summary>Prunes a model on calibration text that is tokenised already.</summary>
     /// <param name="model">The dense model's folder; needs no tokenizer.</param>
-    /// <param name="output">See the other overload.</param>
+    /// <param name="output">See <see cref="PruneAsync"/>.</param>
     /// <param name="calibrationSequences">Token ids of the model's vocabulary, BOS first; longer ones are cut to the context less one token.</param>
-    /// <param name="options">See the other overload.</param>
-    /// <param name="progress">See the other overload.</param>
-    /// <param name="cancellationToken">See the other overload.</param>
-    /// <inheritdoc cref="PruneAsync(string, string, IReadOnlyList{string}, ModelPrunerOptions?, IProgress{ModelPruningProgress}?, CancellationToken)" path="/exception"/>
-    public static Task<ModelPruningReport> PruneAsync(
+    /// <param name="options">See <see cref="PruneAsync"/>.</param>
+    /// <param name="progress">See <see cref="PruneAsync"/>.</param>
+    /// <param name="cancellationToken">See <see cref="PruneAsync"/>.</param>
+    /// <inheritdoc cref="PruneAsync" path="/exception"/>
+    public static Task<ModelPruningReport> PruneTokensAsync(
         string model,
         string output,
         IReadOnlyList<int[]> calibrationSequences,

@@ -43,7 +43,7 @@ public class ModelPrunerTests
     public async Task EveryLinearIsPrunedAndAllElseIsCopied([Values] CalibrationMode mode)
     {
         var progress = new List<ModelPruningProgress>();
-        ModelPruningReport report = await ModelPruner.PruneAsync(
+        ModelPruningReport report = await ModelPruner.PruneTokensAsync(
             model, output, TinyLlama.Sequences(20), Quick with { Calibration = mode }, new Recorder(progress));
 
         Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.EquivalentTo(new[] { model, output }), "nothing but the output remains");
@@ -86,7 +86,7 @@ public class ModelPrunerTests
     public async Task StorageFollowsTheSource(TensorElementType source, TensorElementType? wanted, TensorElementType expected)
     {
         TinyLlama.Write(model, type: source);
-        await ModelPruner.PruneAsync(model, output, TinyLlama.Sequences(4), Quick with { Storage = wanted });
+        await ModelPruner.PruneTokensAsync(model, output, TinyLlama.Sequences(4), Quick with { Storage = wanted });
         using ArmorCheckpoint pruned = ArmorCheckpoint.Open(output);
         Assert.That(pruned.ElementType, Is.EqualTo(expected));
         Assert.That(pruned.SourceElementType, Is.EqualTo(source));
@@ -117,7 +117,7 @@ public class ModelPrunerTests
             () => ModelPruner.PruneAsync(model, output, Array.Empty<string>()),
             Throws.InstanceOf<IOException>().With.Message.Contains("tokenizer"));
         Assert.That(
-            () => ModelPruner.PruneAsync(folder.File("missing"), output, sequences), Throws.TypeOf<CheckpointException>().With.Message.Contains("missing"));
+            () => ModelPruner.PruneTokensAsync(folder.File("missing"), output, sequences), Throws.TypeOf<CheckpointException>().With.Message.Contains("missing"));
 
         Directory.CreateDirectory(output);
         File.WriteAllText(Path.Combine(output, "mine.txt"), "mine");
@@ -140,11 +140,11 @@ public class ModelPrunerTests
     {
         await Prune(TinyLlama.Sequences(4), Quick);
         Assert.That(
-            () => ModelPruner.PruneAsync(output, folder.File("again"), TinyLlama.Sequences(4), Quick),
+            () => ModelPruner.PruneTokensAsync(output, folder.File("again"), TinyLlama.Sequences(4), Quick),
             Throws.TypeOf<CheckpointException>().With.Message.Contains("pruned already"));
     }
 
-    private Task<ModelPruningReport> Prune(int[][] sequences, ModelPrunerOptions options) => ModelPruner.PruneAsync(model, output, sequences, options);
+    private Task<ModelPruningReport> Prune(int[][] sequences, ModelPrunerOptions options) => ModelPruner.PruneTokensAsync(model, output, sequences, options);
 
     private Task<ModelPruningReport> Run(ILinearPruner pruner, ModelPrunerOptions options, string to) => Task.Run(() =>
         new ModelPruningRun(model, to, pruner, options, null, CancellationToken.None).Execute(() => TinyLlama.Sequences(4)));
