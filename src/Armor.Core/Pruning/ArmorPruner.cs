@@ -196,7 +196,7 @@ public sealed class ArmorPruner
             }
         }
 
-        IWrapperOptimizer wrappers = parts.WrapperOptimizer?.Invoke() ?? CreateWrappers();
+        IWrapperOptimizer wrappers = parts.WrapperOptimizer?.Invoke() ?? CreateWrappers(frame.Target.shape[1]);
         ISparseCoreSelector selector = parts.CoreSelector?.Invoke() ?? CreateSelector();
         try
         {
@@ -237,10 +237,10 @@ public sealed class ArmorPruner
         return target ?? run.Weight;
     }
 
-    private IWrapperOptimizer CreateWrappers() => options.WrapperAlgorithm switch
+    private IWrapperOptimizer CreateWrappers(long columns) => options.WrapperAlgorithm switch
     {
         WrapperAlgorithm.LeastSquares => new LeastSquaresWrappers(),
-        WrapperAlgorithm.Adam => new AdamWrappers(options.LearningRate),
+        WrapperAlgorithm.Adam => new AdamWrappers(options.LearningRate ?? AdamWrappers.PaperRate(columns)),
         WrapperAlgorithm.GradientDescent => new GradientDescentWrappers(),
         _ => throw new InvalidOperationException($"Unknown wrapper algorithm {options.WrapperAlgorithm}."),
     };

@@ -54,7 +54,7 @@ public enum CoreAlgorithm
     /// <summary>An exact sweep over all groups (default).</summary>
     ExactSweep,
 
-    /// <summary>One group a block, drawn in proportion to its gradient's L2 norm, as in the paper.</summary>
+    /// <summary>One group a block, drawn in proportion to the largest entry of its gradient, as in the paper.</summary>
     GroupByGradient,
 
     /// <summary>One group a block, drawn at random.</summary>
@@ -73,7 +73,7 @@ public sealed record ArmorPrunerOptions
     // Less than a thousandth in ten cycles is not worth ten more.
     private static readonly EarlyStopping Settled = new(Patience: 10, Relative: 1e-3);
 
-    /// <summary>The paper's settings: normalised diagonal loss, Adam (1e-4), one group a block by its gradient, up to 20,000 iterations.</summary>
+    /// <summary>The paper's settings: normalised diagonal loss, Adam, one group a block by its gradient, up to 20,000 iterations.</summary>
     public static ArmorPrunerOptions Paper { get; } = new()
     {
         Preset = nameof(Paper),
@@ -121,8 +121,11 @@ public sealed record ArmorPrunerOptions
     /// <summary>The wrapper optimiser.</summary>
     public WrapperAlgorithm WrapperAlgorithm { get; init; } = WrapperAlgorithm.LeastSquares;
 
-    /// <summary>Adam's step size.</summary>
-    public double LearningRate { get; init; } = 1e-4;
+    /// <summary>
+    /// Adam's step size; <see langword="null"/>: 1e-4·√(4096/d_in), the paper's 1e-4 at the width of its models, and in proportion to the entries of a
+    /// normalised row of unit norm elsewhere.
+    /// </summary>
+    public double? LearningRate { get; init; }
 
     /// <summary>The core selector.</summary>
     public CoreAlgorithm CoreAlgorithm { get; init; } = CoreAlgorithm.ExactSweep;
@@ -160,7 +163,7 @@ public sealed record ArmorPrunerOptions
             violations.Add($"StorageBudget must be within 0 and 1; found {StorageBudget}.");
         }
 
-        if (!(LearningRate > 0))
+        if (LearningRate is { } rate && !(rate > 0))
         {
             violations.Add($"LearningRate must be above 0; found {LearningRate}.");
         }
@@ -192,7 +195,7 @@ public sealed record ArmorPrunerOptions
     }
 
     private static PruningStage Annealed(int annealing, int polish) =>
-        new() { Loss = StageLoss.Diagonal, WarmUpCycles = 15, AnnealingCycles = annealing, PolishCycles = polish, EarlyStopping = Settled };
+        new() { Loss = StageLoss.Diagonal, WarmUpCycles = 20, AnnealingCycles = annealing, PolishCycles = polish, EarlyStopping = Settled };
 
     // Under the full Hessian the start is good already: gentler noise, and momentum that starts over when it fails.
     private static PruningStage Full(int annealing, int polish) => new()

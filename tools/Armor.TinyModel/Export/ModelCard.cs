@@ -53,14 +53,16 @@ internal static class ModelCard
             ```
 
             `calibration.txt` and `evaluation.txt` are not book text: they are sampled from the model itself at temperature 1, each with its own
-            seed, and only samples that the tokenizer reads back as the tokens drawn are kept (`{Separator}` lies between them). A model is at
-            its best on its own samples, so their perplexity shows what pruning costs without the books having to be at hand.
+            seed. Kept are samples that the tokenizer reads back as the tokens drawn and that have no period term for a people
+            (`{Separator}` lies between them). The dense model's loss on its own samples is about their entropy, which no other model can be
+            expected to fall below: what pruning adds to it is pruning's harm.
 
             ## Limits
 
-            The text is from 1813 to 1923 and has that time's views. The titles with the crudest language are left out ({string.Join(", ", Books.Excluded.Keys.Select(Title))}), but the
-            model has had no safety training, and nothing that it writes is to be taken for true. English only; plots do not hold together
-            beyond a few sentences.
+            The books are from 1813 to 1923 and have that time's views. Titles with the crudest language, and one whose translator is not
+            verified, are left out ({string.Join(", ", Books.Excluded.Keys.Select(Title))}); single period terms remain in others.
+            The model has had no safety training, and nothing that it writes is to be taken for true. It writes English only, invents words,
+            and its sentences seldom hold together.
 
             ## Licence
 

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.RegularExpressions;
 using Armor.Core.Evaluation;
 using Armor.Core.Modules;
 using Armor.TinyModel.Tokenizers;
@@ -7,9 +8,9 @@ namespace Armor.TinyModel.Sampling;
 
 /// <summary>
 /// Sampled sequences that are fit to be kept as text: long enough, valid UTF-8, without blanks at the ends or a separator inside, and read
-/// by the tokenizer as the very tokens that were drawn.
+/// by the tokenizer as the very tokens that were drawn. Samples with a period term for a people are left out: single ones stand in the books.
 /// </summary>
-internal sealed class SampleCollection
+internal sealed partial class SampleCollection
 {
     private const int SequencesATime = 64;
 
@@ -25,6 +26,8 @@ internal sealed class SampleCollection
     public int Invalid { get; private set; }
 
     public int Reread { get; private set; }
+
+    public int Unfit { get; private set; }
 
     /// <summary>Draws until <paramref name="wanted"/> texts are kept.</summary>
     public static SampleCollection Collect(CausalLanguageModel model, BytePairEncoder encoder, int wanted, int length, int seed)
@@ -60,7 +63,10 @@ internal sealed class SampleCollection
     }
 
     public override string ToString() =>
-        $"{Texts.Count} kept of {Drawn} drawn; left out: {Short} under {MinimumCharacters} characters, {Invalid} no plain text, {Reread} that the tokenizer reads otherwise";
+        $"{Texts.Count} kept of {Drawn} drawn; left out: {Short} under {MinimumCharacters} characters, {Invalid} no plain text, {Reread} that the tokenizer reads otherwise, {Unfit} with period terms";
+
+    [GeneratedRegex("nigg|negro|injun|squaw|gyps|savage|\\bjew(s|ish|ess)?\\b|chinam[ae]n|blackamoor|heathen|slave", RegexOptions.IgnoreCase | RegexOptions.CultureInvariant)]
+    private static partial Regex PeriodTerms();
 
     private void Add(int[] tokens, BytePairEncoder encoder)
     {
@@ -77,6 +83,10 @@ internal sealed class SampleCollection
         else if (!encoder.Encode(text).SequenceEqual(tokens))
         {
             Reread++;
+        }
+        else if (PeriodTerms().IsMatch(text))
+        {
+            Unfit++;
         }
         else
         {

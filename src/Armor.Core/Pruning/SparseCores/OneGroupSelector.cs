@@ -141,9 +141,9 @@ public enum GroupNorm
 }
 
 /// <summary>Takes in each block the group with the largest gradient, or draws it with probability in proportion to the norm (paper, Sec. 3.3).</summary>
-/// <param name="norm">The norm.</param>
+/// <param name="norm">The norm; the largest magnitude ended lowest in our runs, by a few per cent.</param>
 /// <param name="greedy">The largest, instead of a draw.</param>
-public sealed class GroupByGradient(GroupNorm norm = GroupNorm.L2, bool greedy = false) : OneGroupSelector
+public sealed class GroupByGradient(GroupNorm norm = GroupNorm.LInfinity, bool greedy = false) : OneGroupSelector
 {
     private protected override (int Row, int Column) Choose(ReadOnlySpan<float> gradient, int stride, int rows, int columns, ulong seed)
     {

@@ -5,7 +5,7 @@ namespace Armor.Core.Pruning.Wrappers;
 
 /// <summary>
 /// The paper's wrapper optimiser: one step of Adam (Kingma and Ba 2015) on A, B and the kept core values together (arXiv 2510.05528, Alg. 1;
-/// learning rate 1e-4 there). Kept for parity; the loss may rise from step to step, and the pruner keeps the best state.
+/// learning rate 1e-4 there, for models of width 4096). Kept for parity; the loss may rise from step to step, and the pruner keeps the best state.
 /// </summary>
 public sealed class AdamWrappers : IWrapperOptimizer, IDisposable
 {
@@ -25,6 +25,9 @@ public sealed class AdamWrappers : IWrapperOptimizer, IDisposable
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(learningRate);
         this.learningRate = learningRate;
     }
+
+    /// <summary>The paper's 1e-4 at d_in = 4096; elsewhere in proportion to the entries of a row of unit norm, 1/√d_in.</summary>
+    internal static double PaperRate(long columns) => 1e-4 * Math.Sqrt(4096.0 / columns);
 
     /// <inheritdoc/>
     public void Step(ArmorFactorization factorization, StepContext context)
