@@ -7,8 +7,6 @@ internal static class DotNet
 {
     private static readonly string[] BuildVerbs = ["pack", "build"];
 
-    internal static string RepositoryRoot { get; } = FindRoot();
-
     /// <summary>The folder into which NuGet unpacks what is restored.</summary>
     internal static string GlobalPackages { get; } = Environment.GetEnvironmentVariable("NUGET_PACKAGES") is { Length: > 0 } set
         ? set
@@ -41,18 +39,5 @@ internal static class DotNet
         process.WaitForExit();
         Assert.That(process.ExitCode, Is.Zero, $"dotnet {string.Join(' ', arguments)}{Environment.NewLine}{output}{error.Result}");
         return output;
-    }
-
-    private static string FindRoot()
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(Path.Combine(folder.FullName, "Armor.Core.sln")))
-            {
-                return folder.FullName;
-            }
-        }
-
-        throw new InvalidOperationException($"No folder above {AppContext.BaseDirectory} holds Armor.Core.sln.");
     }
 }

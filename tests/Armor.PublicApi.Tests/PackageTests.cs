@@ -23,11 +23,11 @@ public class PackageTests
     {
         // A filter over the solution, so that one run builds each project once; everything is written under the temporary folder.
         string projects = string.Join(", ", Ours.Select(name => $"\"src/{name}/{name}.csproj\""));
-        string solution = Path.Combine(DotNet.RepositoryRoot, "Armor.Core.sln").Replace('\\', '/');
+        string solution = Path.Combine(RepositoryFolder.Root, "Armor.Core.sln").Replace('\\', '/');
         string filter = work.File("packages.slnf");
         File.WriteAllText(filter, $$"""{ "solution": { "path": "{{solution}}", "projects": [{{projects}}] } }""");
         DotNet.Run(
-            DotNet.RepositoryRoot, "pack", filter, "-c", "Release", "--artifacts-path", work.File("artifacts"),
+            RepositoryFolder.Root, "pack", filter, "-c", "Release", "--artifacts-path", work.File("artifacts"),
             $"-p:Version={version}", $"-p:PackageOutputPath={Feed}", "-p:ContinuousIntegrationBuild=true");
     }
 
@@ -152,7 +152,7 @@ public class PackageTests
     [Test]
     public void ProjectOutsideTheSolutionRestoresThePackagesAndRunsTheThreeLines()
     {
-        string project = Path.Combine(DotNet.RepositoryRoot, "samples", "ThreeLines", "ThreeLines.csproj");
+        string project = Path.Combine(RepositoryFolder.Root, "samples", "ThreeLines", "ThreeLines.csproj");
         DotNet.Run(
             Path.GetDirectoryName(project)!, "build", project, "-c", "Release", "--artifacts-path", work.File("sample"),
             $"-p:ArmorVersion={version}", $"-p:RestoreAdditionalProjectSources={Feed}");

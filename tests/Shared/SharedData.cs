@@ -7,31 +7,12 @@ internal static class SharedData
     /// <param name="relative">A path with forward slashes, such as <c>models/babyllama361</c>.</param>
     public static string Path(string relative)
     {
-        var root = RepositoryRoot();
-        if (root is null)
-        {
-            Assert.Ignore($"No folder above {AppContext.BaseDirectory} holds Armor.Core.sln, so the shared data cannot be found.");
-        }
-
-        var path = System.IO.Path.GetFullPath(System.IO.Path.Combine(root!, "..", "shared", "data", relative));
+        var path = RepositoryFolder.Path("../shared/data/" + relative);
         if (!File.Exists(path) && !Directory.Exists(path))
         {
             Assert.Ignore($"The shared data '{relative}' is missing: looked for {path}.");
         }
 
         return path;
-    }
-
-    private static string? RepositoryRoot()
-    {
-        for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
-        {
-            if (File.Exists(System.IO.Path.Combine(folder.FullName, "Armor.Core.sln")))
-            {
-                return folder.FullName;
-            }
-        }
-
-        return null;
     }
 }

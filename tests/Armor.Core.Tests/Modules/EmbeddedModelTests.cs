@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Armor.Core.Evaluation;
 using Armor.Core.Modules;
 using Armor.Runtime.Checkpoints;
@@ -10,7 +9,7 @@ namespace Armor.Core.Tests.Modules;
 /// <summary>What is committed in <c>assets/armor-tiny</c> is whole, small, and as good as its card says.</summary>
 public sealed class EmbeddedModelTests
 {
-    private static readonly string s_folder = Path.GetFullPath(Path.Combine(Path.GetDirectoryName(Here())!, "../../../assets/armor-tiny"));
+    private static readonly string s_folder = RepositoryFolder.Path("assets/armor-tiny");
 
     [Test]
     public void The_checkpoint_is_whole_and_small()
@@ -68,6 +67,4 @@ public sealed class EmbeddedModelTests
     }
 
     private static IReadOnlyList<string> Documents(string file) => TextCorpus.SplitDocuments(File.ReadAllText(Path.Combine(s_folder, file)));
-
-    private static string Here([CallerFilePath] string path = "") => path;
 }

@@ -1,4 +1,3 @@
-using System.Runtime.CompilerServices;
 using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Tests.Models;
@@ -6,7 +5,7 @@ namespace Armor.Runtime.Tests.Models;
 /// <summary>Published configurations against shapes that <c>Published/generate.py</c> derives on its own.</summary>
 public sealed class PublishedShapesTests
 {
-    private static readonly string s_folder = Path.Combine(Path.GetDirectoryName(Here())!, "Published");
+    private static readonly string s_folder = RepositoryFolder.Path("tests/Armor.Runtime.Tests/Models/Published");
 
     public static IEnumerable<string> Models() =>
         Directory.GetFiles(s_folder, "*.config.json").Select(file => Path.GetFileName(file)[..^".config.json".Length]).Order(StringComparer.Ordinal);
@@ -69,6 +68,4 @@ public sealed class PublishedShapesTests
         var path = Path.Combine(s_folder, model + ".config.json");
         return ModelConfiguration.Parse(File.ReadAllText(path), path);
     }
-
-    private static string Here([CallerFilePath] string path = "") => path;
 }
