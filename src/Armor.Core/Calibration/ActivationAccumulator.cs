@@ -109,14 +109,14 @@ public sealed class ActivationAccumulator : IDisposable
 
         using var scope = NewDisposeScope();
         using var noGradients = no_grad();
-        Tensor? meanHessian = hessian?.div((double)TokenCount);
-        Tensor meanDiagonal = meanHessian is null ? diagonal.div((double)TokenCount) : meanHessian.diagonal().clone();
+        Tensor? meanHessian = hessian?.Over(TokenCount);
+        Tensor meanDiagonal = meanHessian is null ? diagonal.Over(TokenCount) : meanHessian.diagonal().clone();
         if (!meanDiagonal.isfinite().all().item<bool>())
         {
             throw new CalibrationException($"{name}: inputs are too large, their squares overflow float32.");
         }
 
-        return ActivationStatistics.Own(meanDiagonal, meanHessian, crossMoment?.div((double)TokenCount), TokenCount);
+        return ActivationStatistics.Own(meanDiagonal, meanHessian, crossMoment?.Over(TokenCount), TokenCount);
     }
 
     /// <summary>Frees the sums.</summary>
@@ -132,16 +132,16 @@ public sealed class ActivationAccumulator : IDisposable
     {
         if (hessian is null)
         {
-            diagonal.add_(rows.square().sum(0, type: float64));
+            diagonal.AddInPlace(rows.square().sum(0, type: float64));
             return;
         }
 
         // One triangle of a float32 product need not be the other's mirror to the last bit; H must be symmetric.
         Tensor product = rows.t().mm(rows);
-        hessian.add_((product + product.t()).mul_(0.5f));
+        hessian.AddInPlace(product.Plus(product.t()).TimesInPlace(0.5));
         if (denseRows is not null)
         {
-            crossMoment!.add_(denseRows.t().mm(rows));
+            crossMoment!.AddInPlace(denseRows.t().mm(rows));
         }
     }
 

@@ -89,7 +89,7 @@ public sealed class ActivationStatistics : IDisposable
             throw new ArgumentException($"A Hessian is symmetric; H and its transpose differ by {asymmetry:g3}, its largest entry is {scale:g3}.", nameof(hessian));
         }
 
-        copy = (copy + copy.t()) * 0.5;
+        copy = copy.Plus(copy.t()).Times(0.5);
         Tensor diagonal = copy.diagonal().clone();
         RequireNonNegative(diagonal, nameof(hessian));
         Tensor? cross = null;
@@ -167,7 +167,7 @@ public sealed class ActivationStatistics : IDisposable
     private static void RequireNonNegative(Tensor diagonal, string parameter)
     {
         RequireFinite(diagonal, parameter);
-        if ((diagonal < 0).any().item<bool>())
+        if (diagonal.Negative().any().item<bool>())
         {
             throw new ArgumentException($"A mean of squares is not negative; found {diagonal.min().item<double>():g6}.", parameter);
         }

@@ -42,9 +42,9 @@ internal static class CausalAttention
     /// <summary>[length, key length], true where the query may see the key.</summary>
     private static Tensor Mask(long length, long keyLength, int? window, Device device)
     {
-        var query = arange(keyLength - length, keyLength, ScalarType.Int64, device).unsqueeze(1);
-        var key = arange(keyLength, ScalarType.Int64, device).unsqueeze(0);
+        var query = TensorArithmetic.Integers(keyLength - length, keyLength, device).unsqueeze(1);
+        var key = TensorArithmetic.Integers(0, keyLength, device).unsqueeze(0);
         var seen = key <= query;
-        return window is { } size ? seen.logical_and(key > query - size) : seen;
+        return window is { } size ? seen.logical_and(key > query.Plus(-size)) : seen;
     }
 }

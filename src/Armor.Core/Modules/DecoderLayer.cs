@@ -147,7 +147,7 @@ public sealed class DecoderLayer
     private Tensor Add(Tensor x, Tensor input, string linear)
     {
         using var scope = NewDisposeScope();
-        return (x + Linear(input, linear)).MoveToOuterDisposeScope();
+        return x.Plus(Linear(input, linear)).MoveToOuterDisposeScope();
     }
 
     private Tensor Linear(Tensor input, string name)
@@ -157,7 +157,7 @@ public sealed class DecoderLayer
         if (_replacements.TryGetValue(name, out var product))
         {
             var result = product(input);
-            return (bias is null ? result : result + bias).MoveToOuterDisposeScope();
+            return (bias is null ? result : result.Plus(bias)).MoveToOuterDisposeScope();
         }
 
         return nn.functional.linear(input, _weights[name + ".weight"].to(input.dtype), bias).MoveToOuterDisposeScope();

@@ -26,7 +26,7 @@ internal sealed class RotaryEmbedding(ModelConfiguration configuration) : IDispo
         var (cosine, sine) = Tables(firstPosition, heads.shape[2], heads.dtype, heads.device);
         var halves = heads.chunk(2, -1);
         var (first, second) = (halves[0], halves[1]);
-        return cat([(first * cosine) - (second * sine), (second * cosine) + (first * sine)], -1).MoveToOuterDisposeScope();
+        return cat([(first * cosine) - (second * sine), (second * cosine).Plus(first * sine)], -1).MoveToOuterDisposeScope();
     }
 
     public void Dispose()
@@ -54,7 +54,7 @@ internal sealed class RotaryEmbedding(ModelConfiguration configuration) : IDispo
         using var scope = NewDisposeScope();
         using var withoutGradients = no_grad();
         // Angles in double precision: at position 100,000 a single's angle is off by up to 0.004 radians.
-        var angles = arange(length, ScalarType.Float64).unsqueeze(1) * tensor(_frequencies).unsqueeze(0);
+        var angles = TensorArithmetic.Integers(0, length).to(ScalarType.Float64).unsqueeze(1) * tensor(_frequencies).unsqueeze(0);
         _cosine = angles.cos().to(ScalarType.Float32).to(device).DetachFromDisposeScope();
         _sine = angles.sin().to(ScalarType.Float32).to(device).DetachFromDisposeScope();
     }

@@ -25,7 +25,7 @@ internal static class WeightInitializer
             var addsToResidual = shape.Name.EndsWith(ModelShapes.AttentionOutput + ".weight", StringComparison.Ordinal)
                 || shape.Name.EndsWith(ModelShapes.Down + ".weight", StringComparison.Ordinal);
             using var normal = randn([.. shape.Shape], generator: generator);
-            return normal * (addsToResidual ? residualDeviation : Deviation);
+            return normal.Times(addsToResidual ? residualDeviation : Deviation);
         };
     }
 }

@@ -205,11 +205,11 @@ internal sealed class AlternatingMinimisation : IDisposable
         }
 
         using var scope = NewDisposeScope();
-        Tensor both = x.Core.ne(0) & previous.Core.ne(0);
-        current.Core = x.Core + ((x.Core - previous.Core) * both * beta);
-        current.OutputBlocks = x.OutputBlocks is { } a ? lerp(previous.OutputBlocks!, a, 1 + beta) : null;
-        current.InputBlocks = x.InputBlocks is { } b ? lerp(previous.InputBlocks!, b, 1 + beta) : null;
+        Tensor both = x.Core.NonZero() & previous.Core.NonZero();
+        current.Core = x.Core.Plus(((x.Core - previous.Core) * both).Times(beta));
+        current.OutputBlocks = x.OutputBlocks is { } a ? Extrapolated(previous.OutputBlocks!, a, 1 + beta) : null;
+        current.InputBlocks = x.InputBlocks is { } b ? Extrapolated(previous.InputBlocks!, b, 1 + beta) : null;
     }
 
-    private static Tensor lerp(Tensor from, Tensor to, double share) => from + ((to - from) * share);
+    private static Tensor Extrapolated(Tensor from, Tensor to, double share) => from.Plus((to - from).Times(share));
 }

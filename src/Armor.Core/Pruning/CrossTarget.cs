@@ -19,8 +19,8 @@ internal static class CrossTarget
     {
         using var scope = NewDisposeScope();
         Tensor h = HessianConditioning.Damped(secondMoment, damping);
-        Tensor added = (h - ((secondMoment + secondMoment.t()) * 0.5).to(float64)).diagonal().diag();
-        Tensor right = weight.to(float64).matmul(crossMoment.to(float64) + added);
+        Tensor added = (h - secondMoment.Plus(secondMoment.t()).Times(0.5).to(float64)).diagonal().diag();
+        Tensor right = weight.to(float64).matmul(crossMoment.to(float64).Plus(added));
         Tensor target = linalg.solve(h, right.t()).t().to(float32).contiguous();
         return target.isfinite().all().ToBoolean() ? target.MoveToOuterDisposeScope() : null;
     }

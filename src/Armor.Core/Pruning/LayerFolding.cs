@@ -39,7 +39,7 @@ internal static class LayerFolding
     private static Tensor Norms(Tensor blocks, long dimension)
     {
         Tensor norms = blocks.to(float64).square().sum(dimension, keepdim: true).sqrt().to(float32);
-        return where(norms.gt(0), norms, ones_like(norms));
+        return where(norms.Positive(), norms, ones_like(norms));
     }
 
     private static BlockDiagonalMatrix? Wrapper(Tensor? blocks) => blocks is null

@@ -50,7 +50,7 @@ internal sealed class PruningFrame : IDisposable
                 return new(normalized.Weight, new DiagonalLoss(statistics.Diagonal), normalized.Rows, normalized.Columns);
             case StageLoss.Diagonal:
                 // The stage prepares for the full Hessian where there is one: the same damping then.
-                Tensor h = statistics.Hessian is null ? statistics.Diagonal : statistics.Diagonal + (damping * statistics.Diagonal.mean());
+                Tensor h = statistics.Hessian is null ? statistics.Diagonal : statistics.Diagonal.Plus(statistics.Diagonal.mean().Times(damping));
                 return new(weight.alias(), new DiagonalLoss(h), null, null);
             case StageLoss.FullHessian:
                 return new(weight.alias(), new FullHessianLoss(statistics.Hessian!, damping), null, null);

@@ -25,6 +25,6 @@ internal readonly record struct WeightNormalization(Tensor Weight, Tensor Column
     private static Tensor Norms(Tensor weight, long dimension)
     {
         Tensor norms = weight.to(float64).square().sum(dimension).sqrt().to(float32);
-        return where(norms.gt(0), norms, ones_like(norms));
+        return where(norms.Positive(), norms, ones_like(norms));
     }
 }

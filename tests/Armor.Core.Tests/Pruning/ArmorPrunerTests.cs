@@ -104,6 +104,40 @@ public sealed class ArmorPrunerTests
         float[] Prune(ArmorPrunerOptions chosen) => ArmorPruner.Create(chosen).Prune(weight, statistics).Layer.ToDense();
     }
 
+    [Test]
+    public void Collections_on_another_thread_change_nothing()
+    {
+        // TorchSharp's temporary scalars may be freed in the middle of a native call; see TensorArithmetic.
+        using var scope = NewDisposeScope();
+        var random = new Random(12);
+        Tensor weight = Matrices.ToTensor(Matrices.Random(random, 32, 32));
+        using ActivationStatistics statistics = ActivationStatistics.FromHessian(tensor(Matrices.SecondMoment(random, 32)), 100);
+        ArmorPruner pruner = ArmorPruner.Create(ArmorPrunerOptions.Fast with { BlockSize = 8 });
+        float[] expected = pruner.Prune(weight, statistics).Layer.ToDense();
+        using var done = new CancellationTokenSource();
+        var collector = new Thread(() =>
+        {
+            while (!done.IsCancellationRequested)
+            {
+                GC.Collect(0);
+                GC.WaitForPendingFinalizers();
+            }
+        });
+        collector.Start();
+        try
+        {
+            for (int run = 0; run < 60; run++)
+            {
+                Assert.That(pruner.Prune(weight, statistics).Layer.ToDense(), Is.EqualTo(expected));
+            }
+        }
+        finally
+        {
+            done.Cancel();
+            collector.Join();
+        }
+    }
+
     [TestCase(PruningMethod.Magnitude)]
     [TestCase(PruningMethod.Wanda)]
     [TestCase(PruningMethod.NoWagP)]

@@ -22,8 +22,8 @@ internal static class SparseGpt
     {
         using var scope = NewDisposeScope();
         Tensor w = weight.to(float64, copy: true);
-        Tensor dead = secondMoment.diagonal().eq(0);
-        w.masked_fill_(dead, 0);
+        Tensor dead = secondMoment.diagonal().IsZero();
+        w.ClearInPlace(dead);
         (Tensor factor, double used) = InverseFactor(secondMoment, dead, damping);
         long columns = w.shape[1];
         for (long first = 0; first < columns; first += BlockColumns)
@@ -81,11 +81,11 @@ internal static class SparseGpt
         {
             using var scope = NewDisposeScope();
             Tensor h = HessianConditioning.Damped(secondMoment, used);
-            h = h + dead.to(float64).diag();
+            h = h.Plus(dead.to(float64).diag());
             try
             {
                 Tensor inverse = linalg.inv(h);
-                Tensor factor = linalg.cholesky((inverse + inverse.t()) * 0.5).t();
+                Tensor factor = linalg.cholesky(inverse.Plus(inverse.t()).Times(0.5)).t();
                 if (factor.isfinite().all().ToBoolean())
                 {
                     return (factor.contiguous().MoveToOuterDisposeScope(), used);

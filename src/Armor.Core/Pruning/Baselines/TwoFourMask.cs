@@ -17,7 +17,7 @@ internal static class TwoFourMask
         Tensor other = groups.unsqueeze(1);
         Tensor earlier = ones(4, 4, dtype: @bool, device: importance.device).tril(-1);
         Tensor rank = (other.gt(own) | (other.eq(own) & earlier)).sum(2);
-        return rank.lt(2).reshape(importance.shape).MoveToOuterDisposeScope();
+        return rank.Below(2).reshape(importance.shape).MoveToOuterDisposeScope();
     }
 
     /// <summary>|W|.</summary>

@@ -16,13 +16,13 @@ internal static class HessianConditioning
 
         using var scope = NewDisposeScope();
         Tensor h = meanSquares.to(float64);
-        if (!h.isfinite().all().ToBoolean() || h.lt(0).any().ToBoolean())
+        if (!h.isfinite().all().ToBoolean() || h.Negative().any().ToBoolean())
         {
             throw new ArgumentException("The input mean squares must be finite and not negative.", nameof(meanSquares));
         }
 
         double mean = h.mean().ToDouble();
-        Tensor usable = mean > 0 ? h.clamp_min(mean * floor) : ones_like(h);
+        Tensor usable = mean > 0 ? h.AtLeast(mean * floor) : ones_like(h);
         return usable.MoveToOuterDisposeScope();
     }
 
@@ -41,10 +41,10 @@ internal static class HessianConditioning
             throw new ArgumentException("The Hessian must be finite.", nameof(hessian));
         }
 
-        h = (h + h.t()) * 0.5;
+        h = h.Plus(h.t()).Times(0.5);
         double mean = h.diagonal().mean().ToDouble();
         Tensor identity = eye(h.shape[0], dtype: float64, device: h.device);
-        Tensor usable = mean > 0 ? h + (damping * mean * identity) : identity;
+        Tensor usable = mean > 0 ? h.Plus(identity.Times(damping * mean)) : identity;
         return usable.MoveToOuterDisposeScope();
     }
 }

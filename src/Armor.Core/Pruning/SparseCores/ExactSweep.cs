@@ -67,7 +67,7 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
             Tensor q = CoreSystems.InputGram(factorization, context.Loss.HessianBlock(first, count).unsqueeze(0), first).contiguous();
             Tensor t = old.matmul(q[0]);
             Tensor r = CoreSystems.Project(factorization, context.Loss.MultiplyHessian(error, first, count), first, count);
-            r = r + (gram is null ? t : BlockDiagonalProduct.Left(gram, t));
+            r = r.Plus(gram is null ? t : BlockDiagonalProduct.Left(gram, t));
             SweepAll(q, r.contiguous().unsqueeze(0), t.unsqueeze(0), gram, core, first, factorization.OutputBlockSize, context);
 
             Tensor moved = BlockDiagonalProduct.Right(core.narrow(1, first, count) - old, CoreSystems.InputBlocks(factorization, first, count));

@@ -39,15 +39,15 @@ public sealed class AdamWrappers : IWrapperOptimizer, IDisposable
         WrapperGradients gradients = WrapperGradients.Of(factorization, context);
         if (factorization.OutputBlocks is { } a)
         {
-            factorization.OutputBlocks = a + Change(0, gradients.Output!);
+            factorization.OutputBlocks = a.Plus(Change(0, gradients.Output!));
         }
 
         if (factorization.InputBlocks is { } b)
         {
-            factorization.InputBlocks = b + Change(1, gradients.Input!);
+            factorization.InputBlocks = b.Plus(Change(1, gradients.Input!));
         }
 
-        factorization.Core = factorization.Core + (Change(2, gradients.Core) * factorization.Core.ne(0));
+        factorization.Core = factorization.Core.Plus(Change(2, gradients.Core) * factorization.Core.NonZero());
     }
 
     /// <summary>Frees the moments.</summary>
@@ -63,10 +63,10 @@ public sealed class AdamWrappers : IWrapperOptimizer, IDisposable
     {
         first[slot] ??= zeros_like(gradient).DetachFromDisposeScope();
         second[slot] ??= zeros_like(gradient).DetachFromDisposeScope();
-        first[slot]!.mul_(FirstDecay).add_(gradient, alpha: 1 - FirstDecay);
-        second[slot]!.mul_(SecondDecay).addcmul_(gradient, gradient, value: 1 - SecondDecay);
+        first[slot]!.TimesInPlace(FirstDecay).AddInPlace(gradient, 1 - FirstDecay);
+        second[slot]!.TimesInPlace(SecondDecay).AddProductInPlace(gradient, gradient, 1 - SecondDecay);
         double stepSize = learningRate / (1 - Math.Pow(FirstDecay, steps));
         double correction = 1 / Math.Sqrt(1 - Math.Pow(SecondDecay, steps));
-        return first[slot]!.mul(-stepSize).div(second[slot]!.sqrt().mul(correction).add(Epsilon));
+        return first[slot]!.Times(-stepSize).div(second[slot]!.sqrt().Times(correction).Plus(Epsilon));
     }
 }

@@ -37,7 +37,7 @@ public sealed class GradientDescentWrappers : IWrapperOptimizer
         using var scope = NewDisposeScope();
         Tensor a = factorization.OutputBlocks!;
         (Tensor gram, Tensor right) = WrapperSystems.Output(factorization, context);
-        factorization.OutputBlocks = a + ((right - bmm(a, gram)) / Smoothness(gram));
+        factorization.OutputBlocks = a.Plus((right - bmm(a, gram)) / Smoothness(gram));
     }
 
     // Separable losses: all columns at once. Coupled ones: one block column after another, the residual product made anew.
@@ -62,7 +62,7 @@ public sealed class GradientDescentWrappers : IWrapperOptimizer
         Tensor gradient = bmm(transposed, BlockDiagonalProduct.ColumnBlocks(residual, size));
         Tensor hessians = HessianBlocks.Gather(context.Loss, first, count, size);
         Tensor blocks = factorization.InputBlocks!.clone();
-        blocks.narrow(0, first / size, count / size).add_(gradient / (Smoothness(bmm(transposed, u)) * Smoothness(hessians)));
+        blocks.narrow(0, first / size, count / size).AddInPlace(gradient / (Smoothness(bmm(transposed, u)) * Smoothness(hessians)));
         factorization.InputBlocks = blocks;
     }
 
@@ -79,7 +79,7 @@ public sealed class GradientDescentWrappers : IWrapperOptimizer
 
         Tensor core = factorization.Core.clone();
         Tensor part = core.narrow(1, first, count);
-        part.add_(step * part.ne(0));
+        part.AddInPlace(step * part.NonZero());
         factorization.Core = core;
     }
 
@@ -87,6 +87,6 @@ public sealed class GradientDescentWrappers : IWrapperOptimizer
     private static Tensor Smoothness(Tensor gram)
     {
         Tensor largest = linalg.eigvalsh(gram.to(float64)).amax([1], keepdim: true).unsqueeze(2);
-        return (largest * (1 + 1e-6)).clamp_min(1e-30).to(float32);
+        return largest.Times(1 + 1e-6).AtLeast(1e-30).to(float32);
     }
 }

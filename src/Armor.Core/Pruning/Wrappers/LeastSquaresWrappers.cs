@@ -89,7 +89,7 @@ public sealed class LeastSquaresWrappers : IWrapperOptimizer, IDisposable
                 Values(gramInverses.narrow(0, block, count)),
                 Values(inverses.narrow(0, block, count)));
             Tensor change = tensor(changes).view(count, size, size).to(float32);
-            blocks.narrow(0, block, count).add_(change);
+            blocks.narrow(0, block, count).AddInPlace(change);
             error.narrow(1, first, width).sub_(BlockDiagonalProduct.FromColumnBlocks(bmm(own, change)));
         }
 

@@ -23,7 +23,7 @@ internal static class ProximalSolve
     {
         using var scope = NewDisposeScope();
         (Tensor system, Tensor epsilon) = Regularised(gram);
-        Tensor x = linalg.solve(system, right.to(float64) + (epsilon * old.to(float64))).to(old.dtype);
+        Tensor x = linalg.solve(system, right.to(float64).Plus(epsilon * old.to(float64))).to(old.dtype);
         Tensor usable = x.isfinite().all(2, keepdim: true).all(1, keepdim: true);
         return where(usable, x, old).contiguous().MoveToOuterDisposeScope();
     }
@@ -40,8 +40,8 @@ internal static class ProximalSolve
     {
         long size = gram.shape[1];
         Tensor g = gram.to(float64);
-        g = (g + g.transpose(1, 2)) * 0.5;
-        Tensor epsilon = (g.diagonal(dim1: 1, dim2: 2).sum(1) * (Ridge / size) + 1e-30).view(-1, 1, 1);
-        return (g + (epsilon * eye(size, dtype: float64, device: g.device)), epsilon);
+        g = g.Plus(g.transpose(1, 2)).Times(0.5);
+        Tensor epsilon = g.diagonal(dim1: 1, dim2: 2).sum(1).Times(Ridge / size).Plus(1e-30).view(-1, 1, 1);
+        return (g.Plus(epsilon * eye(size, dtype: float64, device: g.device)), epsilon);
     }
 }

@@ -16,7 +16,7 @@ internal readonly record struct WrapperGradients(Tensor? Output, Tensor? Input, 
         Tensor core = factorization.Core;
         Tensor v = factorization.MultiplyInput(core);
         Tensor error = context.Target - factorization.MultiplyOutput(v);
-        Tensor product = context.Loss.MultiplyHessian(error, 0, factorization.Columns) * -2;
+        Tensor product = context.Loss.MultiplyHessian(error, 0, factorization.Columns).Times(-2);
         Tensor? output = null;
         Tensor? input = null;
         if (factorization.OutputBlocks is not null)
@@ -32,7 +32,7 @@ internal readonly record struct WrapperGradients(Tensor? Output, Tensor? Input, 
             input = bmm(u.transpose(1, 2), BlockDiagonalProduct.ColumnBlocks(product, size));
         }
 
-        Tensor projected = factorization.MultiplyInputTransposed(factorization.MultiplyOutputTransposed(product)) * core.ne(0);
+        Tensor projected = factorization.MultiplyInputTransposed(factorization.MultiplyOutputTransposed(product)) * core.NonZero();
         return new(output?.MoveToOuterDisposeScope(), input?.MoveToOuterDisposeScope(), projected.MoveToOuterDisposeScope());
     }
 }

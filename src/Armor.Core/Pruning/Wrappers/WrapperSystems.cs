@@ -28,7 +28,7 @@ internal static class WrapperSystems
         using var scope = NewDisposeScope();
         Tensor blocks = HessianBlocks.Gather(loss, 0, columns, size).to(float64);
         Tensor diagonal = blocks.diagonal(dim1: 1, dim2: 2);
-        Tensor ridge = diagonal * HessianRidge + (diagonal.mean() * 1e-12) + 1e-30;
-        return linalg.inv(blocks + diag_embed(ridge)).MoveToOuterDisposeScope();
+        Tensor ridge = diagonal.Times(HessianRidge).Plus(diagonal.mean().Times(1e-12)).Plus(1e-30);
+        return linalg.inv(blocks.Plus(diag_embed(ridge))).MoveToOuterDisposeScope();
     }
 }
