@@ -45,6 +45,9 @@ internal static class TensorArithmetic
         return a.mul(scalar);
     }
 
+    /// <summary>a², entry by entry.</summary>
+    public static Tensor Squared(this Tensor a) => a.mul(a);
+
     /// <summary>a / b.</summary>
     public static Tensor Over(this Tensor a, double b)
     {

@@ -132,7 +132,7 @@ public sealed class ActivationAccumulator : IDisposable
     {
         if (hessian is null)
         {
-            diagonal.AddInPlace(rows.square().sum(0, type: float64));
+            diagonal.AddInPlace(rows.Squared().sum(0, type: float64));
             return;
         }
 

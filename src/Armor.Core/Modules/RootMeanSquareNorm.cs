@@ -15,7 +15,7 @@ internal static class RootMeanSquareNorm
     {
         using var scope = NewDisposeScope();
         var wide = input.to(input.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32);
-        var scale = wide.square().mean([-1], keepdim: true).Plus(epsilon).rsqrt();
+        var scale = wide.Squared().mean([-1], keepdim: true).Plus(epsilon).rsqrt();
         return (wide * scale * weight).to(type).MoveToOuterDisposeScope();
     }
 }

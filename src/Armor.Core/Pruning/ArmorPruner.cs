@@ -151,7 +151,7 @@ public sealed class ArmorPruner
         }
 
         using var scope = NewDisposeScope();
-        Tensor mask = TwoFourMask.Largest(WeightNormalization.Of(weight).Weight.square() * run.Statistics.Diagonal.to(float32));
+        Tensor mask = TwoFourMask.Largest(WeightNormalization.Of(weight).Weight.Squared() * run.Statistics.Diagonal.to(float32));
         ArmorFactorization? state = null;
         try
         {

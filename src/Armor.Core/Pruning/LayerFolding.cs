@@ -38,7 +38,7 @@ internal static class LayerFolding
 
     private static Tensor Norms(Tensor blocks, long dimension)
     {
-        Tensor norms = blocks.to(float64).square().sum(dimension, keepdim: true).sqrt().to(float32);
+        Tensor norms = blocks.to(float64).Squared().sum(dimension, keepdim: true).sqrt().to(float32);
         return where(norms.Positive(), norms, ones_like(norms));
     }
 

@@ -24,7 +24,7 @@ internal readonly record struct WeightNormalization(Tensor Weight, Tensor Column
 
     private static Tensor Norms(Tensor weight, long dimension)
     {
-        Tensor norms = weight.to(float64).square().sum(dimension).sqrt().to(float32);
+        Tensor norms = weight.to(float64).Squared().sum(dimension).sqrt().to(float32);
         return where(norms.Positive(), norms, ones_like(norms));
     }
 }

@@ -59,7 +59,7 @@ internal static class SparseGpt
             if (column % 4 == 0)
             {
                 mask?.Dispose();
-                mask = TwoFourMask.Largest(block.narrow(1, column, 4).square() / diagonal.narrow(0, column, 4).square()).DetachFromDisposeScope();
+                mask = TwoFourMask.Largest(block.narrow(1, column, 4).Squared() / diagonal.narrow(0, column, 4).Squared()).DetachFromDisposeScope();
             }
 
             Tensor value = block.narrow(1, column, 1);

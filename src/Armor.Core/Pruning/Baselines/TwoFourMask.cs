@@ -39,6 +39,6 @@ internal static class TwoFourMask
     {
         using var scope = NewDisposeScope();
         var normalized = WeightNormalization.Of(weight);
-        return (weight * Largest(normalized.Weight.square() * meanSquares.to(float32))).MoveToOuterDisposeScope();
+        return (weight * Largest(normalized.Weight.Squared() * meanSquares.to(float32))).MoveToOuterDisposeScope();
     }
 }
