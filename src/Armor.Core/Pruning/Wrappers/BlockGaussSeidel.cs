@@ -1,3 +1,5 @@
+using MathNet.Numerics.LinearAlgebra;
+
 namespace Armor.Core.Pruning.Wrappers;
 
 /// <summary>
@@ -6,7 +8,7 @@ namespace Armor.Core.Pruning.Wrappers;
 /// </summary>
 internal static class BlockGaussSeidel
 {
-    /// <summary>The changes of all blocks, [count, size, size]; a block whose change is not finite stays as it is (zero).</summary>
+    /// <summary>The changes of all blocks, [count, size, size]; a block whose change is not finite stays as it is (zero). All arrays row-major.</summary>
     /// <param name="count">Blocks in the strip.</param>
     /// <param name="size">b_B.</param>
     /// <param name="gram">UᵀU [count·size, count·size].</param>
@@ -17,54 +19,25 @@ internal static class BlockGaussSeidel
     public static double[] Solve(
         int count, int size, double[] gram, double[] right, double[] hessian, double[] gramInverses, double[] hessianInverses)
     {
-        int width = count * size;
-        int area = size * size;
-        double[] changes = new double[count * area];
-        double[] sum = new double[area];
-        double[] product = new double[area];
+        // MathNet's matrices are column-major, so everything here is the transpose of the formula above; gram and Hessian are symmetric.
+        Matrix<double> products = Matrix<double>.Build.Dense(count * size, count * size, gram);
+        Matrix<double> h = Matrix<double>.Build.Dense(count * size, count * size, hessian);
+        var changes = new Matrix<double>[count];
         for (int j = 0; j < count; j++)
         {
-            right.AsSpan(j * area, area).CopyTo(sum);
+            Matrix<double> sum = Block(right, j);
             for (int k = 0; k < j; k++)
             {
-                // sum −= (U_jᵀU_k)·ΔB_k·H_kj
-                Array.Clear(product);
-                AddProduct(product, gram.AsSpan((j * size * width) + (k * size)), width, changes.AsSpan(k * area), size, 1, size);
-                AddProduct(sum, product, size, hessian.AsSpan((k * size * width) + (j * size)), width, -1, size);
+                sum -= h.SubMatrix(j * size, size, k * size, size) * changes[k] * products.SubMatrix(k * size, size, j * size, size);
             }
 
-            Array.Clear(product);
-            AddProduct(product, gramInverses.AsSpan(j * area), size, sum, size, 1, size);
-            Span<double> change = changes.AsSpan(j * area, area);
-            AddProduct(change, product, size, hessianInverses.AsSpan(j * area), size, 1, size);
-            foreach (double value in change)
-            {
-                if (!double.IsFinite(value))
-                {
-                    change.Clear();
-                    break;
-                }
-            }
+            Matrix<double> change = Block(hessianInverses, j) * sum * Block(gramInverses, j);
+            changes[j] = change.ForAll(double.IsFinite) ? change : Matrix<double>.Build.Dense(size, size);
         }
 
-        return changes;
-    }
+        return [.. changes.SelectMany(change => change.AsColumnMajorArray())];
 
-    // c += scale·a·b for square matrices; rows of a and b lie the given strides apart.
-    private static void AddProduct(Span<double> c, ReadOnlySpan<double> a, int strideA, ReadOnlySpan<double> b, int strideB, double scale, int size)
-    {
-        for (int i = 0; i < size; i++)
-        {
-            Span<double> row = c.Slice(i * size, size);
-            for (int k = 0; k < size; k++)
-            {
-                double factor = scale * a[(i * strideA) + k];
-                ReadOnlySpan<double> line = b.Slice(k * strideB, size);
-                for (int x = 0; x < row.Length; x++)
-                {
-                    row[x] += factor * line[x];
-                }
-            }
-        }
+        Matrix<double> Block(double[] blocks, int index) =>
+            Matrix<double>.Build.Dense(size, size, blocks[(index * size * size)..((index + 1) * size * size)]);
     }
 }
