@@ -83,11 +83,7 @@ internal static class DemoCommand
 
     private static void Print(IAnsiConsole console, DemoResult result, string report)
     {
-        var table = new Table().Border(TableBorder.Rounded).AddColumns("Method", "Storage", "Perplexity", "ΔNLL, nats a token", "Seconds");
-        foreach (TableColumn column in table.Columns.Skip(1))
-        {
-            column.RightAligned();
-        }
+        Table table = Tables.OfNumbers("Method", "Storage", "Perplexity", "ΔNLL, nats a token", "Seconds");
 
         double best = result.Rows.Skip(1).Min(row => row.DeltaNll);
         foreach (DemoRow row in result.Rows)

@@ -73,11 +73,7 @@ internal static class InspectCommand
             return;
         }
 
-        var table = new Table().Border(TableBorder.Rounded).AddColumns("Linear", "Weights", "Blocks", "Size", "Dense", "Share");
-        foreach (TableColumn column in table.Columns.Skip(1))
-        {
-            column.RightAligned();
-        }
+        Table table = Tables.OfNumbers("Linear", "Weights", "Blocks", "Size", "Dense", "Share");
 
         foreach (ArmorLayerDescription layer in contents.Layers)
         {

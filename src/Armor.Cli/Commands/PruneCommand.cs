@@ -151,11 +151,7 @@ internal static class PruneCommand
 
     private static void Print(IAnsiConsole console, ModelPruningReport report, string target)
     {
-        var table = new Table().Border(TableBorder.Rounded).AddColumns("Linear", "Weights", "Blocks", "Start loss", "Loss", "Time");
-        foreach (TableColumn column in table.Columns.Skip(1))
-        {
-            column.RightAligned();
-        }
+        Table table = Tables.OfNumbers("Linear", "Weights", "Blocks", "Start loss", "Loss", "Time");
 
         foreach (LinearPruningReport linear in report.Linears)
         {

@@ -157,14 +157,20 @@ public sealed class CommandTests
         using var source = new CancellationTokenSource();
         string[] command = ["prune", model, "--out", output, "--calibration", calibration, "--preset", "paper"];
         Task<ToolResult> running = Tool.RunAsync(source.Token, command);
-        // Cancelled once the first linear is finished; the paper's optimiser has work for the others.
-        while (!running.IsCompleted && !(Directory.Exists(output + ".partial") && Directory.EnumerateFiles(output + ".partial", "*.safetensors").Any()))
+        // Cancelled once the first linear is finished; the paper's optimiser has work for the others. The watch has a thread of its own: those of
+        // the pool are busy pruning, and a continuation could wait there until all is done.
+        var watch = new Thread(() =>
         {
-            await Task.Delay(5);
-        }
+            while (!running.IsCompleted && !(Directory.Exists(output + ".partial") && Directory.EnumerateFiles(output + ".partial", "*.safetensors").Any()))
+            {
+                Thread.Sleep(1);
+            }
 
-        await source.CancelAsync();
+            source.Cancel();
+        });
+        watch.Start();
         ToolResult result = await running;
+        watch.Join();
 
         Assert.That(result.Code, Is.EqualTo(130), result.ToString());
         Assert.That(result.Error, Does.Contain("--resume").And.Contain("cancelled"));

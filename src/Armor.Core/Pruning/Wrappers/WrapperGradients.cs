@@ -1,3 +1,4 @@
+using Armor.Core.Pruning.SparseCores;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -32,7 +33,7 @@ internal readonly record struct WrapperGradients(Tensor? Output, Tensor? Input, 
             input = bmm(u.transpose(1, 2), BlockDiagonalProduct.ColumnBlocks(product, size));
         }
 
-        Tensor projected = factorization.MultiplyInputTransposed(factorization.MultiplyOutputTransposed(product)) * core.NonZero();
+        Tensor projected = CoreSystems.Project(factorization, product, 0, factorization.Columns) * core.NonZero();
         return new(output?.MoveToOuterDisposeScope(), input?.MoveToOuterDisposeScope(), projected.MoveToOuterDisposeScope());
     }
 }
