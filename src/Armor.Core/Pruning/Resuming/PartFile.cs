@@ -61,6 +61,27 @@ internal static class PartFile
     public static (ArmorLayer Layer, LinearPruningReport Report) Read(string path)
     {
         using SafetensorsFile file = SafetensorsFile.Open(path);
+        LinearPruningReport report = ReadReport(file);
+        var core = new SparseCore24(report.Rows, report.Columns, file.ReadFloat32(Values), file.GetBytes(Mask).ToArray());
+        return (new ArmorLayer(ReadWrapper(Output), core, ReadWrapper(Input)), report);
+
+        BlockDiagonalMatrix? ReadWrapper(string name) =>
+            file.Tensors.TryGetValue(name, out TensorDescription? tensor)
+                ? new BlockDiagonalMatrix(checked((int)tensor.Shape[0]), checked((int)tensor.Shape[1]), file.ReadFloat32(name))
+                : null;
+    }
+
+    /// <summary>Reads how a finished linear went, and not its factors.</summary>
+    /// <param name="path">Its file.</param>
+    /// <exception cref="CheckpointException">Not a whole part.</exception>
+    public static LinearPruningReport ReadReport(string path)
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        return ReadReport(file);
+    }
+
+    private static LinearPruningReport ReadReport(SafetensorsFile file)
+    {
         LinearPruningReport? report;
         try
         {
@@ -70,20 +91,10 @@ internal static class PartFile
         }
         catch (JsonException exception)
         {
-            throw new CheckpointException(path, "the report of a finished linear is not readable", null, "JSON", exception.Message, exception);
+            throw new CheckpointException(file.Path, "the report of a finished linear is not readable", null, "JSON", exception.Message, exception);
         }
 
-        if (report is null)
-        {
-            throw new CheckpointException(path, "not a finished linear; delete the file to prune it again", null, "a report in the metadata", "none");
-        }
-
-        var core = new SparseCore24(report.Rows, report.Columns, file.ReadFloat32(Values), file.GetBytes(Mask).ToArray());
-        return (new ArmorLayer(ReadWrapper(Output), core, ReadWrapper(Input)), report);
-
-        BlockDiagonalMatrix? ReadWrapper(string name) =>
-            file.Tensors.TryGetValue(name, out TensorDescription? tensor)
-                ? new BlockDiagonalMatrix(checked((int)tensor.Shape[0]), checked((int)tensor.Shape[1]), file.ReadFloat32(name))
-                : null;
+        return report
+            ?? throw new CheckpointException(file.Path, "not a finished linear; delete the file to prune it again", null, "a report in the metadata", "none");
     }
 }
