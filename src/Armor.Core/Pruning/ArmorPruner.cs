@@ -20,6 +20,7 @@ namespace Armor.Core.Pruning;
 /// </example>
 public sealed class ArmorPruner
 {
+    internal static Tensor? G; internal static double GD=0.05; internal static bool DiagG;
     private readonly ArmorPrunerOptions options;
     private readonly ArmorPrunerParts parts;
 
@@ -159,7 +160,7 @@ public sealed class ArmorPruner
             int cycles = 0;
             for (int index = 0; index < stages.Count; index++)
             {
-                using PruningFrame frame = PruningFrame.For(weight, run.Statistics, stages[index].Loss, options.HessianDamping, parts.Loss);
+                using PruningFrame frame = PruningFrame.For(weight, run.Statistics, stages[index].Loss, options.HessianDamping, parts.Loss, G, GD);
                 using ArmorFactorization start = frame.Start(mask, sizes);
                 ArmorFactorization next = RunStage(run, frame, start, state, stages[index], (index, stages.Count), out outcome);
                 state?.Dispose();

@@ -35,7 +35,7 @@ internal sealed class PruningFrame : IDisposable
     public double TotalLoss { get; }
 
     /// <summary>Makes the frame of a stage.</summary>
-    public static PruningFrame For(Tensor weight, ActivationStatistics statistics, StageLoss stage, double damping, Func<ActivationStatistics, IProxyLoss>? custom)
+    public static PruningFrame For(Tensor weight, ActivationStatistics statistics, StageLoss stage, double damping, Func<ActivationStatistics, IProxyLoss>? custom, Tensor? g=null, double gd=0.05)
     {
         using var scope = NewDisposeScope();
         if (custom is not null)
@@ -51,8 +51,10 @@ internal sealed class PruningFrame : IDisposable
             case StageLoss.Diagonal:
                 // The stage prepares for the full Hessian where there is one: the same damping then.
                 Tensor h = statistics.Hessian is null ? statistics.Diagonal : statistics.Diagonal.Plus(statistics.Diagonal.mean().Times(damping));
+                if(g is not null && ArmorPruner.DiagG) { Tensor gg=g.diagonal(); Tensor rr=gg.Plus(gg.mean().Times(gd)).sqrt().to(float32); rr=rr.Over(rr.mean().ToDouble()); return new(weight*rr.unsqueeze(1), new DiagonalLoss(h), rr.reciprocal(), null);}
                 return new(weight.alias(), new DiagonalLoss(h), null, null);
             case StageLoss.FullHessian:
+                if(g is not null) return new(weight.alias(), new TwoSidedLoss(statistics.Hessian!, damping, g, gd), null, null);
                 return new(weight.alias(), new FullHessianLoss(statistics.Hessian!, damping), null, null);
             default:
                 throw new ArgumentOutOfRangeException(nameof(stage), stage, null);

@@ -31,4 +31,10 @@ public interface IProxyLoss
     /// <param name="blockSize">The size of the diagonal blocks, a divisor of d_in.</param>
     /// <returns><see langword="true"/> where columns of different blocks influence each other.</returns>
     bool CouplesBlocks(long blockSize);
+
+    /// <summary>
+    /// G [d_out, d_out], float32, symmetric and positive definite, of a loss tr(G·E·H·Eᵀ) that weighs the outputs against each other;
+    /// <see langword="null"/>: the identity. <see cref="MultiplyHessian"/> and <see cref="HessianBlock"/> are those of H alone. Owned by the loss.
+    /// </summary>
+    torch.Tensor? OutputHessian => null;
 }

@@ -27,9 +27,16 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
             throw new NotSupportedException("The exact sweep works on CPU tensors; move the weight to the CPU first.");
         }
 
+        Tensor core = factorization.Core.clone();
+        if (context.Loss.OutputHessian is not null)
+        {
+            TwoSidedSweep.Step(factorization, context, core, tile => SweepTile(tile, context));
+            factorization.Core = core;
+            return;
+        }
+
         Tensor? gram = CoreSystems.OutputGram(factorization);
         long unit = CoreSystems.Unit(factorization);
-        Tensor core = factorization.Core.clone();
         if (context.Loss.CouplesBlocks(unit))
         {
             SweepCoupled(factorization, context, gram, core, unit);
@@ -96,6 +103,25 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
         task.PrepareInput(CoreSystems.Pointer(q), m is null ? null : CoreSystems.Pointer(m), m is null ? 0 : (int)m.shape[1]);
         SweepSchedule.Run(task, context.MaxDegreeOfParallelism, context.CancellationToken);
         GC.KeepAlive((x, q, m, a, gram, core));
+    }
+
+    private unsafe void SweepTile(SweepTile tile, StepContext context)
+    {
+        using var task = new SweepTask(tile.Core.shape[0], (int)tile.Core.shape[0], 1, (int)tile.Core.shape[1], Lanes)
+        {
+            X = CoreSystems.Pointer(tile.Residual),
+            StrideX = tile.Residual.shape[1],
+            S = CoreSystems.Pointer(tile.Core),
+            StrideS = tile.Core.stride(0),
+            FromChanges = true,
+            FirstColumn = tile.FirstColumn,
+            Seed = Seeds.Mix(context.Seed, (ulong)tile.FirstRow),
+            Noise = context.Noise,
+        };
+        task.PrepareOutput(null, CoreSystems.Pointer(tile.OutputGram));
+        task.PrepareInput(CoreSystems.Pointer(tile.InputGram), null, 0);
+        SweepSchedule.Run(task, 1, context.CancellationToken);
+        GC.KeepAlive(tile);
     }
 
     // X [d_out, n] beside the strips of the core that begin at column First; M and Q by strips.

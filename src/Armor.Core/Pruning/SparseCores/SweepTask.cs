@@ -109,20 +109,17 @@ internal sealed unsafe class SweepTask : IDisposable
     /// <summary>The inverses of the 2×2 systems, see <see cref="MaskPairs.Prepare"/>.</summary>
     public float* Coefficients { get; private set; }
 
-    /// <summary>Lays out A and P; both null for the identity.</summary>
-    /// <param name="a">The blocks of A [blocks, b_A, b_A].</param>
-    /// <param name="p">The blocks of AᵀA [blocks, b_A, b_A].</param>
+    /// <summary>Lays out A and P.</summary>
+    /// <param name="a">The blocks of A [blocks, b_A, b_A]; null for the identity, or where X is Aᵀ·X already.</param>
+    /// <param name="p">The blocks of AᵀA [blocks, b_A, b_A]; null for the identity.</param>
     public void PrepareOutput(float* a, float* p)
     {
         long diagonals = (long)Groups * BlockRows * Lanes;
         Inverse = Allocate(diagonals);
         Floor = Allocate(diagonals);
         new Span<float>(Floor, checked((int)diagonals)).Fill(float.PositiveInfinity);
-        if (a is not null)
-        {
-            A = Allocate(Groups * PackLength);
-            P = Allocate(Groups * PackLength);
-        }
+        A = a is null ? null : Allocate(Groups * PackLength);
+        P = p is null ? null : Allocate(Groups * PackLength);
 
         for (int block = 0; block < Blocks; block++)
         {
@@ -131,6 +128,10 @@ internal sealed unsafe class SweepTask : IDisposable
             if (a is not null)
             {
                 Pack(block, a + own, 1, A);
+            }
+
+            if (p is not null)
+            {
                 Pack(block, p + own, -1, P);
             }
         }

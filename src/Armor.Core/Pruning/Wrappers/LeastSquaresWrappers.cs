@@ -12,21 +12,39 @@ public sealed class LeastSquaresWrappers : IWrapperOptimizer, IDisposable
 {
     private IProxyLoss? inverseOf;
     private Tensor? hessianInverses;
+    private Tensor? outputInverses;
 
     /// <inheritdoc/>
     public void Step(ArmorFactorization factorization, StepContext context)
     {
         ArgumentNullException.ThrowIfNull(factorization);
         ArgumentNullException.ThrowIfNull(context);
+        bool twoSided = context.Loss.OutputHessian is not null;
+        if (twoSided)
+        {
+            Remember(context.Loss, factorization);
+        }
+
         if (factorization.OutputBlocks is not null)
         {
-            SolveOutput(factorization, context);
+            if (twoSided)
+            {
+                TwoSidedLeastSquares.SolveOutput(factorization, context, outputInverses!);
+            }
+            else
+            {
+                SolveOutput(factorization, context);
+            }
         }
 
         context.CancellationToken.ThrowIfCancellationRequested();
         if (factorization.InputBlocks is not null)
         {
-            if (context.Loss.CouplesBlocks(factorization.InputBlockSize))
+            if (twoSided)
+            {
+                TwoSidedLeastSquares.SolveInput(factorization, context, HessianInverses(context.Loss, factorization.Columns, factorization.InputBlockSize));
+            }
+            else if (context.Loss.CouplesBlocks(factorization.InputBlockSize))
             {
                 SolveInputCoupled(factorization, context);
             }
@@ -38,7 +56,19 @@ public sealed class LeastSquaresWrappers : IWrapperOptimizer, IDisposable
     }
 
     /// <summary>Frees what was kept between steps.</summary>
-    public void Dispose() => hessianInverses?.Dispose();
+    public void Dispose()
+    {
+        hessianInverses?.Dispose();
+        outputInverses?.Dispose();
+    }
+
+    private void Remember(IProxyLoss loss, ArmorFactorization factorization)
+    {
+        if (outputInverses is null && factorization.OutputBlocks is not null)
+        {
+            outputInverses = WrapperSystems.Inverses(loss.OutputHessian!, factorization.OutputBlockSize).DetachFromDisposeScope();
+        }
+    }
 
     // A_i = [W H Vᵀ]_i [V H Vᵀ]_i⁻¹ with V = S·B.
     private static void SolveOutput(ArmorFactorization factorization, StepContext context)

@@ -26,7 +26,21 @@ internal static class WrapperSystems
     public static Tensor HessianInverses(IProxyLoss loss, long columns, long size)
     {
         using var scope = NewDisposeScope();
-        Tensor blocks = HessianBlocks.Gather(loss, 0, columns, size).to(float64);
+        return Inverses(HessianBlocks.Gather(loss, 0, columns, size)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The inverses of the diagonal blocks [n/b, b, b] of a symmetric matrix [n, n], float64, with a small relative ridge.</summary>
+    public static Tensor Inverses(Tensor matrix, long size)
+    {
+        using var scope = NewDisposeScope();
+        Tensor[] blocks = [.. Enumerable.Range(0, (int)(matrix.shape[0] / size)).Select(i => matrix.narrow(0, i * size, size).narrow(1, i * size, size))];
+        return Inverses(stack(blocks)).MoveToOuterDisposeScope();
+    }
+
+    private static Tensor Inverses(Tensor symmetric)
+    {
+        using var scope = NewDisposeScope();
+        Tensor blocks = symmetric.to(float64);
         Tensor diagonal = blocks.diagonal(dim1: 1, dim2: 2);
         Tensor ridge = diagonal.Times(HessianRidge).Plus(diagonal.mean().Times(1e-12)).Plus(1e-30);
         return linalg.inv(blocks.Plus(diag_embed(ridge))).MoveToOuterDisposeScope();
