@@ -137,7 +137,7 @@ internal sealed class CalibrationWalk : IDisposable
             accumulator.Add(inputs, denseInputs);
         }
 
-        return accumulator.Build();
+        return accumulator.Take();
 
         Tensor Measure(int batch, bool dense)
         {
