@@ -49,7 +49,7 @@ internal sealed class ModelPruningRun(
             TensorElementType storage = Storage(checkpoint, names);
             reports = PruneLinears(layerwise, sequences, workspace, names, storage);
             ArmorCheckpointWriter.Write(
-                checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer, cancellationToken);
+                checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer, cancellationToken: cancellationToken);
             workspace.Publish(reports);
         }
 
