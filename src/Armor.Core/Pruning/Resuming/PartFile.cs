@@ -66,23 +66,7 @@ internal static class PartFile
     public static (ArmorLayer Layer, LinearPruningReport Report) Read(string path)
     {
         using SafetensorsFile file = SafetensorsFile.Open(path);
-        LinearPruningReport? report;
-        try
-        {
-            report = file.Metadata.TryGetValue(ReportKey, out string? json)
-                ? JsonSerializer.Deserialize(json, ResumingJson.Default.LinearPruningReport)
-                : null;
-        }
-        catch (JsonException exception)
-        {
-            throw new CheckpointException(path, "the report of a finished linear is not readable", null, "JSON", exception.Message, exception);
-        }
-
-        if (report is null)
-        {
-            throw new CheckpointException(path, "not a finished linear; delete the file to prune it again", null, "a report in the metadata", "none");
-        }
-
+        LinearPruningReport report = ReadReport(file);
         if (!file.Metadata.TryGetValue(PatternKey, out string? text) || !SparsityPattern.TryParse(text, out SparsityPattern pattern))
         {
             throw new CheckpointException(path, "not a finished linear; delete the file to prune it again", null, "a pattern N:M in the metadata", text ?? "none");
@@ -95,5 +79,32 @@ internal static class PartFile
             file.Tensors.TryGetValue(name, out TensorDescription? tensor)
                 ? new BlockDiagonalMatrix(checked((int)tensor.Shape[0]), checked((int)tensor.Shape[1]), file.ReadFloat32(name))
                 : null;
+    }
+
+    /// <summary>Reads how a finished linear went, and not its factors.</summary>
+    /// <param name="path">Its file.</param>
+    /// <exception cref="CheckpointException">Not a whole part.</exception>
+    public static LinearPruningReport ReadReport(string path)
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        return ReadReport(file);
+    }
+
+    private static LinearPruningReport ReadReport(SafetensorsFile file)
+    {
+        LinearPruningReport? report;
+        try
+        {
+            report = file.Metadata.TryGetValue(ReportKey, out string? json)
+                ? JsonSerializer.Deserialize(json, ResumingJson.Default.LinearPruningReport)
+                : null;
+        }
+        catch (JsonException exception)
+        {
+            throw new CheckpointException(file.Path, "the report of a finished linear is not readable", null, "JSON", exception.Message, exception);
+        }
+
+        return report
+            ?? throw new CheckpointException(file.Path, "not a finished linear; delete the file to prune it again", null, "a report in the metadata", "none");
     }
 }
