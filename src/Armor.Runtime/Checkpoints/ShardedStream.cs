@@ -36,7 +36,7 @@ internal sealed class ShardedStream : IDisposable
     /// <summary>Begins the next tensor.</summary>
     public void Begin(TensorDescription tensor)
     {
-        if (_bytes > 0 && _bytes + tensor.ByteCount > _limit)
+        if (_bytes > 0 && tensor.ByteCount > 0 && _bytes + tensor.ByteCount > _limit)
         {
             Finish();
             _current = Open();
