@@ -54,6 +54,20 @@ internal sealed class CalibrationBatch : IDisposable
         return positions is null ? rows : rows.index_select(0, positions);
     }
 
+    /// <summary>The reverse of <see cref="SelectTokens"/>, zero at padding: [tokens, d] → [sequences · length, d].</summary>
+    /// <param name="rows">One vector a real token.</param>
+    public Tensor PlaceTokens(Tensor rows)
+    {
+        if (positions is null)
+        {
+            return rows;
+        }
+
+        using var scope = NewDisposeScope();
+        Tensor all = zeros([Tokens.numel(), rows.shape[1]], rows.dtype, rows.device);
+        return all.index_copy_(0, positions, rows).MoveToOuterDisposeScope();
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -118,7 +118,9 @@ internal sealed class CalibrationWalk : IDisposable
         LinearDescription[] linears = [.. current.Linears.Where(linear => linear.Group == group)];
         string name = ModelShapes.LayerPrefix(current.Index) + string.Join("/", linears.Select(linear => linear.Name));
         bool cross = denseStream is not null && moments.HasFlag(ActivationMoments.CrossMoment);
-        using var accumulator = new ActivationAccumulator(name, linears[0].Columns, cross ? moments : moments & ~ActivationMoments.CrossMoment);
+        bool residual = cross && EndsHalf(group) && moments.HasFlag(ActivationMoments.ResidualMoment);
+        moments &= ~((cross ? 0 : ActivationMoments.CrossMoment) | (residual ? 0 : ActivationMoments.ResidualMoment));
+        using var accumulator = new ActivationAccumulator(name, linears[0].Columns, moments);
         using var noGradients = no_grad();
         DropKept();
         keptGroup = group;
@@ -132,9 +134,11 @@ internal sealed class CalibrationWalk : IDisposable
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Tensor inputs = Measure(batch, dense: false);
-            Tensor? denseInputs = cross ? Measure(batch, dense: true) : null;
-            accumulator.Add(inputs, denseInputs);
+            Tensor x = stream.Load(batch);
+            Tensor? dense = cross ? denseStream!.Load(batch) : null;
+            Tensor inputs = Measure(batch, current, x, kept);
+            Tensor? denseInputs = dense is null ? null : Measure(batch, Current(denseLayer), dense, denseKept);
+            accumulator.Add(inputs, denseInputs, residual ? batches[batch].SelectTokens(dense! - x) : null);
         }
 
         if (EndsHalf(group) && Enumerable.Range(0, batches.Count).All(batch => kept!.Keeps(batch) && denseKept?.Keeps(batch) != false))
@@ -145,10 +149,10 @@ internal sealed class CalibrationWalk : IDisposable
 
         return accumulator.Take();
 
-        Tensor Measure(int batch, bool dense)
+        Tensor Measure(int batch, DecoderLayer from, Tensor x, BatchStore? store)
         {
-            Tensor input = dense ? Input(Current(denseLayer), group, denseStream!.Load(batch)) : Input(current, group, stream.Load(batch));
-            (dense ? denseKept : kept)?.Store(batch, input);
+            Tensor input = Input(from, group, x);
+            store?.Store(batch, input);
             return batches[batch].SelectTokens(input);
         }
     }

@@ -81,6 +81,7 @@ public sealed record ArmorPrunerOptions
         CoreAlgorithm = CoreAlgorithm.GroupByGradient,
         Stages = [new PruningStage { Loss = StageLoss.NormalizedDiagonal, PolishCycles = 20_000, Momentum = null, EarlyStopping = new EarlyStopping() }],
         CrossTarget = false,
+        GradientWeighting = false,
     };
 
     /// <summary>A good result in the least time.</summary>
@@ -142,6 +143,25 @@ public sealed record ArmorPrunerOptions
     /// <summary>Aim at the dense model's outputs where the statistics carry the cross moment, instead of at W itself.</summary>
     public bool CrossTarget { get; init; } = true;
 
+    /// <summary>
+    /// ρ, how much of the residual stream's error a linear that writes to it makes up for (with <see cref="CrossTarget"/>, where the statistics carry the
+    /// residual moment): 0 nothing, 1 all.
+    /// </summary>
+    public double ResidualCorrection { get; init; } = 0.5;
+
+    /// <summary>
+    /// Hold the outputs of a weight against each other by the second moment of their gradients under the full Hessian (<see cref="Losses.TwoSidedLoss"/>).
+    /// Pruning a model then takes one backward pass of the dense model. The exact algorithms can; the paper's leave it out.
+    /// </summary>
+    public bool GradientWeighting { get; init; } = true;
+
+    /// <summary>Added to the diagonal of the gradients' second moment, as a share of its mean.</summary>
+    public double GradientDamping { get; init; } = 0.05;
+
+    /// <summary>Whether these options make use of gradients: by wish, by algorithm and by method.</summary>
+    public bool UsesGradients =>
+        GradientWeighting && WrapperAlgorithm == WrapperAlgorithm.LeastSquares && CoreAlgorithm == CoreAlgorithm.ExactSweep && UsesFullHessian;
+
     /// <summary>The seed of all random choices, mixed with the tensor's name.</summary>
     public long Seed { get; init; }
 
@@ -173,6 +193,16 @@ public sealed record ArmorPrunerOptions
             violations.Add($"HessianDamping must be within 0 and 1; found {HessianDamping}.");
         }
 
+        if (!(GradientDamping is >= 0 and <= 1))
+        {
+            violations.Add($"GradientDamping must be within 0 and 1; found {GradientDamping}.");
+        }
+
+        if (!(ResidualCorrection is >= 0 and <= 1))
+        {
+            violations.Add($"ResidualCorrection must be within 0 and 1; found {ResidualCorrection}.");
+        }
+
         if (MaxDegreeOfParallelism < 1)
         {
             violations.Add($"MaxDegreeOfParallelism must be at least 1; found {MaxDegreeOfParallelism}.");
@@ -193,6 +223,13 @@ public sealed record ArmorPrunerOptions
             throw new ArgumentException("The pruner's options are not valid:" + Environment.NewLine + string.Join(Environment.NewLine, violations));
         }
     }
+
+    internal bool UsesFullHessian => Method switch
+    {
+        PruningMethod.Armor => Stages.Any(stage => stage.Loss == StageLoss.FullHessian),
+        PruningMethod.Dense24 => Dense24Stage.Loss == StageLoss.FullHessian,
+        _ => false,
+    };
 
     private static PruningStage Annealed(int annealing, int polish) =>
         new() { Loss = StageLoss.Diagonal, WarmUpCycles = 20, AnnealingCycles = annealing, PolishCycles = polish, EarlyStopping = Settled };

@@ -1,4 +1,5 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning.Losses;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -35,14 +36,16 @@ internal sealed class PruningFrame : IDisposable
     public double TotalLoss { get; }
 
     /// <summary>Makes the frame of a stage.</summary>
-    public static PruningFrame For(Tensor weight, ActivationStatistics statistics, StageLoss stage, double damping, Func<ActivationStatistics, IProxyLoss>? custom, Tensor? g=null, double gd=0.05)
+    /// <param name="weight">W, or the cross target.</param>
+    /// <param name="statistics">Of the inputs.</param>
+    /// <param name="gradients">At the outputs, where the full Hessian's stages take them into account.</param>
+    /// <param name="stage">The loss.</param>
+    /// <param name="options">Its damping.</param>
+    public static PruningFrame For(
+        Tensor weight, ActivationStatistics statistics, GradientStatistics? gradients, StageLoss stage, ArmorPrunerOptions options)
     {
         using var scope = NewDisposeScope();
-        if (custom is not null)
-        {
-            return new(weight.alias(), custom(statistics), null, null);
-        }
-
+        double damping = options.HessianDamping;
         switch (stage)
         {
             case StageLoss.NormalizedDiagonal:
@@ -51,14 +54,22 @@ internal sealed class PruningFrame : IDisposable
             case StageLoss.Diagonal:
                 // The stage prepares for the full Hessian where there is one: the same damping then.
                 Tensor h = statistics.Hessian is null ? statistics.Diagonal : statistics.Diagonal.Plus(statistics.Diagonal.mean().Times(damping));
-                if(g is not null && ArmorPruner.DiagG) { Tensor gg=g.diagonal(); Tensor rr=gg.Plus(gg.mean().Times(gd)).sqrt().to(float32); rr=rr.Over(rr.mean().ToDouble()); return new(weight*rr.unsqueeze(1), new DiagonalLoss(h), rr.reciprocal(), null);}
                 return new(weight.alias(), new DiagonalLoss(h), null, null);
             case StageLoss.FullHessian:
-                if(g is not null) return new(weight.alias(), new TwoSidedLoss(statistics.Hessian!, damping, g, gd), null, null);
-                return new(weight.alias(), new FullHessianLoss(statistics.Hessian!, damping), null, null);
+                IProxyLoss loss = gradients is null
+                    ? new FullHessianLoss(statistics.Hessian!, damping)
+                    : new TwoSidedLoss(statistics.Hessian!, damping, gradients, options.GradientDamping);
+                return new(weight.alias(), loss, null, null);
             default:
                 throw new ArgumentOutOfRangeException(nameof(stage), stage, null);
         }
+    }
+
+    /// <summary>The frame of a loss that the caller brings.</summary>
+    public static PruningFrame For(Tensor weight, IProxyLoss loss)
+    {
+        using var scope = NewDisposeScope();
+        return new(weight.alias(), loss, null, null);
     }
 
     /// <summary>The loss of a factorisation in this frame, relative to <see cref="TotalLoss"/>; infinite where it is not a number.</summary>

@@ -33,8 +33,8 @@ public interface IProxyLoss
     bool CouplesBlocks(long blockSize);
 
     /// <summary>
-    /// G [d_out, d_out], float32, symmetric and positive definite, of a loss tr(G·E·H·Eᵀ) that weighs the outputs against each other;
-    /// <see langword="null"/>: the identity. <see cref="MultiplyHessian"/> and <see cref="HessianBlock"/> are those of H alone. Owned by the loss.
+    /// G of a loss tr(G·E·H·Eᵀ) that holds the outputs against each other as well; <see langword="null"/>: the identity. The other members but
+    /// <see cref="Value"/> are those of H alone. Owned by the loss.
     /// </summary>
-    torch.Tensor? OutputHessian => null;
+    OutputHessian? OutputHessian => null;
 }

@@ -1,42 +1,39 @@
+using Armor.Core.Calibration.Gradients;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Armor.Core.Pruning.Losses;
 
 /// <summary>
-/// L(E) = tr(G·E·H·Eᵀ): errors count by what the inputs do to them (H) and by what the model's output makes of them (G), the Kronecker-factored
-/// second-order change of the model's own loss (Martens and Grosse 2015, arXiv 1503.05671). Couples all columns and all rows.
+/// L(E) = tr(G·E·H·Eᵀ): errors count by what the inputs do to them (H, as in <see cref="FullHessianLoss"/>) and by what the model makes of them (G), the
+/// Kronecker-factored second-order change of the model's own loss (Martens and Grosse 2015, arXiv 1503.05671). Couples all columns and all rows.
 /// </summary>
 public sealed class TwoSidedLoss : IProxyLoss, IDisposable
 {
     private readonly FullHessianLoss inputs;
-    private readonly Tensor outputs;
 
     /// <summary>Makes the loss from the second moments on both sides.</summary>
     /// <param name="secondMoment">H [d_in, d_in], mean of x·xᵀ.</param>
     /// <param name="damping">Added to H's diagonal, as a share of its mean.</param>
-    /// <param name="gradientMoment">G [d_out, d_out], mean of g·gᵀ over the gradients at the linear's output. Any scale: its mean diagonal becomes 1.</param>
+    /// <param name="gradients">G, the statistics of the gradients at the linear's output.</param>
     /// <param name="gradientDamping">Added to G's diagonal, as a share of its mean.</param>
-    /// <exception cref="ArgumentException">A moment is not square or not finite.</exception>
+    /// <exception cref="ArgumentException">H is not square or not finite.</exception>
     /// <exception cref="ArgumentOutOfRangeException">A damping is negative.</exception>
-    public TwoSidedLoss(Tensor secondMoment, double damping, Tensor gradientMoment, double gradientDamping)
+    public TwoSidedLoss(Tensor secondMoment, double damping, GradientStatistics gradients, double gradientDamping)
     {
-        ArgumentNullException.ThrowIfNull(gradientMoment);
-        ArgumentOutOfRangeException.ThrowIfNegative(gradientDamping);
         inputs = new FullHessianLoss(secondMoment, damping);
-        using var scope = NewDisposeScope();
-        Tensor g = HessianConditioning.Damped(gradientMoment, gradientDamping);
-        outputs = g.Over(g.diagonal().mean().ToDouble()).to(float32).contiguous().DetachFromDisposeScope();
+        OutputHessian = new OutputHessian(gradients, gradientDamping);
     }
 
     /// <inheritdoc/>
-    public Tensor OutputHessian => outputs;
+    public OutputHessian OutputHessian { get; }
 
     /// <inheritdoc/>
     public double Value(Tensor error)
     {
+        ArgumentNullException.ThrowIfNull(error);
         using var scope = NewDisposeScope();
-        Tensor weighted = inputs.MultiplyHessian(outputs.matmul(error), 0, error.shape[1]);
+        Tensor weighted = inputs.MultiplyHessian(OutputHessian.Multiply(error), 0, error.shape[1]);
         return Math.Max(0, (weighted * error).sum(float64).ToDouble());
     }
 
@@ -53,6 +50,6 @@ public sealed class TwoSidedLoss : IProxyLoss, IDisposable
     public void Dispose()
     {
         inputs.Dispose();
-        outputs.Dispose();
+        OutputHessian.Dispose();
     }
 }

@@ -1,3 +1,4 @@
+using Armor.Core.Pruning.Losses;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -17,7 +18,7 @@ internal static class TwoSidedSweep
     public static void Step(ArmorFactorization factorization, StepContext context, Tensor core, Action<SweepTile> sweep)
     {
         using var scope = NewDisposeScope();
-        Tensor g = context.Loss.OutputHessian!;
+        OutputHessian g = context.Loss.OutputHessian!;
         (long First, long Count)[] rowStrips = [.. ColumnStrips.Of(factorization.Rows, factorization.OutputBlockSize)];
         Tensor[] grams = [.. rowStrips.Select(rows => Gram(factorization, g, rows.First, rows.Count))];
         Tensor error = context.Target - factorization.Product();
@@ -28,7 +29,7 @@ internal static class TwoSidedSweep
             Tensor? blocks = CoreSystems.InputBlocks(factorization, first, width);
             Tensor own = context.Loss.HessianBlock(first, width);
             Tensor q = CoreSystems.InputGram(factorization, own.unsqueeze(0), first).contiguous();
-            Tensor gradient = g.matmul(context.Loss.MultiplyHessian(error, first, width));
+            Tensor gradient = g.Multiply(context.Loss.MultiplyHessian(error, first, width));
             for (int index = 0; index < rowStrips.Length; index++)
             {
                 using var tileScope = NewDisposeScope();
@@ -43,21 +44,16 @@ internal static class TwoSidedSweep
                 Tensor moved = BlockDiagonalProduct.Left(a, BlockDiagonalProduct.Right(tile - old, blocks).contiguous());
                 old.copy_(tile);
                 error.narrow(0, row, height).narrow(1, first, width).sub_(moved);
-                if (index + 1 < rowStrips.Length)
-                {
-                    long below = row + height;
-                    Tensor passed = g.narrow(0, below, g.shape[0] - below).narrow(1, row, height).matmul(moved.matmul(own));
-                    gradient.narrow(0, below, g.shape[0] - below).sub_(passed);
-                }
+                g.SubtractBelow(gradient, moved.matmul(own), row);
             }
         }
     }
 
     // Aᵀ·G·A of a strip of rows.
-    private static Tensor Gram(ArmorFactorization factorization, Tensor g, long first, long count)
+    private static Tensor Gram(ArmorFactorization factorization, OutputHessian g, long first, long count)
     {
         using var scope = NewDisposeScope();
-        Tensor own = g.narrow(0, first, count).narrow(1, first, count);
+        Tensor own = g.Block(first, count);
         Tensor? a = OutputBlocks(factorization, first, count);
         Tensor gram = BlockDiagonalProduct.Right(BlockDiagonalProduct.Left(a?.transpose(1, 2), own), a);
         return gram.contiguous().unsqueeze(0).MoveToOuterDisposeScope();

@@ -6,45 +6,34 @@ namespace Armor.Core.Pruning.Wrappers;
 
 /// <summary>
 /// Alternating exact minimisation: A and then B are set to the minimiser of the loss with the rest held still, each block a small least-squares
-/// problem. Where the loss couples block columns, B is solved one block column after another (Gauss–Seidel). Never raises the loss.
+/// problem. Where the loss couples blocks, they are solved one after another (Gauss–Seidel). Never raises the loss.
 /// </summary>
 public sealed class LeastSquaresWrappers : IWrapperOptimizer, IDisposable
 {
+    private readonly TwoSidedLeastSquares twoSided = new();
     private IProxyLoss? inverseOf;
     private Tensor? hessianInverses;
-    private Tensor? outputInverses;
 
     /// <inheritdoc/>
     public void Step(ArmorFactorization factorization, StepContext context)
     {
         ArgumentNullException.ThrowIfNull(factorization);
         ArgumentNullException.ThrowIfNull(context);
-        bool twoSided = context.Loss.OutputHessian is not null;
-        if (twoSided)
+        if (context.Loss.OutputHessian is { } outputs)
         {
-            Remember(context.Loss, factorization);
+            twoSided.Step(factorization, context, outputs);
+            return;
         }
 
         if (factorization.OutputBlocks is not null)
         {
-            if (twoSided)
-            {
-                TwoSidedLeastSquares.SolveOutput(factorization, context, outputInverses!);
-            }
-            else
-            {
-                SolveOutput(factorization, context);
-            }
+            SolveOutput(factorization, context);
         }
 
         context.CancellationToken.ThrowIfCancellationRequested();
         if (factorization.InputBlocks is not null)
         {
-            if (twoSided)
-            {
-                TwoSidedLeastSquares.SolveInput(factorization, context, HessianInverses(context.Loss, factorization.Columns, factorization.InputBlockSize));
-            }
-            else if (context.Loss.CouplesBlocks(factorization.InputBlockSize))
+            if (context.Loss.CouplesBlocks(factorization.InputBlockSize))
             {
                 SolveInputCoupled(factorization, context);
             }
@@ -58,16 +47,8 @@ public sealed class LeastSquaresWrappers : IWrapperOptimizer, IDisposable
     /// <summary>Frees what was kept between steps.</summary>
     public void Dispose()
     {
+        twoSided.Dispose();
         hessianInverses?.Dispose();
-        outputInverses?.Dispose();
-    }
-
-    private void Remember(IProxyLoss loss, ArmorFactorization factorization)
-    {
-        if (outputInverses is null && factorization.OutputBlocks is not null)
-        {
-            outputInverses = WrapperSystems.Inverses(loss.OutputHessian!, factorization.OutputBlockSize).DetachFromDisposeScope();
-        }
     }
 
     // A_i = [W H Vᵀ]_i [V H Vᵀ]_i⁻¹ with V = S·B.

@@ -1,3 +1,4 @@
+using Armor.Core.Pruning.Losses;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -7,16 +8,51 @@ namespace Armor.Core.Pruning.Wrappers;
 /// The wrapper steps under L(E) = tr(G·E·H·Eᵀ), where G couples the blocks of A as H couples those of B. Both are block Gauss–Seidel, and each the
 /// other's transpose: ΔB_j = (U_jᵀGU_j)⁻¹ [U_jᵀ(G·E·H)_j] H_jj⁻¹ with U = A·S, and ΔA_i = G_ii⁻¹ [(G·E·H)_i V_iᵀ] (V_i·H·V_iᵀ)⁻¹ with V = S·B.
 /// </summary>
-internal static class TwoSidedLeastSquares
+internal sealed class TwoSidedLeastSquares : IDisposable
 {
-    /// <summary>Changes A, one row block after another.</summary>
-    /// <param name="factorization">Has an A.</param>
-    /// <param name="context">Its loss has an output Hessian.</param>
-    /// <param name="inverses">G_ii⁻¹ [d_out/b_A, b_A, b_A], float64.</param>
-    public static void SolveOutput(ArmorFactorization factorization, StepContext context, Tensor inverses)
+    private IProxyLoss? inversesOf;
+    private Tensor? inputInverses;
+    private Tensor? outputInverses;
+
+    /// <summary>Changes A, then B, where the factorisation has them.</summary>
+    /// <param name="factorization">The state.</param>
+    /// <param name="context">The target and the loss.</param>
+    /// <param name="outputs">The loss's G.</param>
+    public void Step(ArmorFactorization factorization, StepContext context, OutputHessian outputs)
     {
         using var scope = NewDisposeScope();
-        Tensor g = context.Loss.OutputHessian!;
+        if (!ReferenceEquals(inversesOf, context.Loss))
+        {
+            Dispose();
+            inversesOf = context.Loss;
+        }
+
+        if (factorization.OutputBlocks is not null)
+        {
+            outputInverses ??= WrapperSystems.OutputInverses(outputs, factorization.OutputBlockSize).DetachFromDisposeScope();
+            SolveOutput(factorization, context, outputs, outputInverses);
+        }
+
+        context.CancellationToken.ThrowIfCancellationRequested();
+        if (factorization.InputBlocks is not null)
+        {
+            inputInverses ??= WrapperSystems.HessianInverses(context.Loss, factorization.Columns, factorization.InputBlockSize).DetachFromDisposeScope();
+            SolveInput(factorization, context, outputs, inputInverses);
+        }
+    }
+
+    /// <summary>Frees what was kept between steps.</summary>
+    public void Dispose()
+    {
+        inputInverses?.Dispose();
+        outputInverses?.Dispose();
+        inputInverses = outputInverses = null;
+    }
+
+    // One row block after another; inverses are those of G_ii.
+    private static void SolveOutput(ArmorFactorization factorization, StepContext context, OutputHessian g, Tensor inverses)
+    {
+        using var scope = NewDisposeScope();
         long size = factorization.OutputBlockSize;
         Tensor v = factorization.MultiplyInput(factorization.Core);
         Tensor error = context.Target - factorization.Product();
@@ -29,9 +65,9 @@ internal static class TwoSidedLeastSquares
             Tensor own = v.narrow(0, first, height);
             Tensor weighted = context.Loss.MultiplyHessian(own, 0, factorization.Columns);
             Tensor gram = weighted.matmul(own.t());
-            Tensor residual = BlockDiagonalProduct.RowBlocks(g.narrow(0, first, height).matmul(error), size);
+            Tensor residual = BlockDiagonalProduct.RowBlocks(g.MultiplyRows(error, first, height), size);
             Tensor right = bmm(BlockDiagonalProduct.RowBlocks(weighted, size), residual.transpose(1, 2));
-            Tensor change = Solve(gram, right, g.narrow(0, first, height).narrow(1, first, height), inverses.narrow(0, block, count)).transpose(1, 2);
+            Tensor change = Solve(gram, right, g.Block(first, height), inverses.narrow(0, block, count)).transpose(1, 2);
             blocks.narrow(0, block, count).AddInPlace(change);
             error.narrow(0, first, height).sub_(bmm(change, BlockDiagonalProduct.RowBlocks(own, size)).view(height, factorization.Columns));
         }
@@ -39,14 +75,10 @@ internal static class TwoSidedLeastSquares
         factorization.OutputBlocks = blocks;
     }
 
-    /// <summary>Changes B, one column block after another.</summary>
-    /// <param name="factorization">Has a B.</param>
-    /// <param name="context">Its loss has an output Hessian.</param>
-    /// <param name="inverses">H_jj⁻¹ [d_in/b_B, b_B, b_B], float64.</param>
-    public static void SolveInput(ArmorFactorization factorization, StepContext context, Tensor inverses)
+    // One column block after another; inverses are those of H_jj.
+    private static void SolveInput(ArmorFactorization factorization, StepContext context, OutputHessian g, Tensor inverses)
     {
         using var scope = NewDisposeScope();
-        Tensor g = context.Loss.OutputHessian!;
         long size = factorization.InputBlockSize;
         Tensor u = factorization.MultiplyOutput(factorization.Core);
         Tensor error = context.Target - factorization.Product();
@@ -57,7 +89,7 @@ internal static class TwoSidedLeastSquares
             using var stripScope = NewDisposeScope();
             (long block, long count) = (first / size, width / size);
             Tensor own = u.narrow(1, first, width);
-            Tensor weighted = g.matmul(own);
+            Tensor weighted = g.Multiply(own);
             Tensor residual = BlockDiagonalProduct.ColumnBlocks(context.Loss.MultiplyHessian(error, first, width), size);
             Tensor right = bmm(BlockDiagonalProduct.ColumnBlocks(weighted, size).transpose(1, 2), residual);
             Tensor change = Solve(weighted.t().matmul(own), right, context.Loss.HessianBlock(first, width), inverses.narrow(0, block, count));

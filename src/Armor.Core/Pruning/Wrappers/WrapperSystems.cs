@@ -29,12 +29,11 @@ internal static class WrapperSystems
         return Inverses(HessianBlocks.Gather(loss, 0, columns, size)).MoveToOuterDisposeScope();
     }
 
-    /// <summary>The inverses of the diagonal blocks [n/b, b, b] of a symmetric matrix [n, n], float64, with a small relative ridge.</summary>
-    public static Tensor Inverses(Tensor matrix, long size)
+    /// <summary>The inverses of G's diagonal blocks [d_out/b, b, b], float64, with a small relative ridge.</summary>
+    public static Tensor OutputInverses(OutputHessian hessian, long size)
     {
         using var scope = NewDisposeScope();
-        Tensor[] blocks = [.. Enumerable.Range(0, (int)(matrix.shape[0] / size)).Select(i => matrix.narrow(0, i * size, size).narrow(1, i * size, size))];
-        return Inverses(stack(blocks)).MoveToOuterDisposeScope();
+        return Inverses(stack([.. Enumerable.Range(0, (int)(hessian.Dimension / size)).Select(i => hessian.Block(i * size, size))])).MoveToOuterDisposeScope();
     }
 
     private static Tensor Inverses(Tensor symmetric)
