@@ -11,6 +11,7 @@ internal static class PartFile
     public const string Extension = ".safetensors";
 
     private const string ReportKey = "report";
+    private const string PatternKey = "pattern";
     private const string Input = "input_blocks";
     private const string Output = "output_blocks";
     private const string Values = "core_values";
@@ -27,9 +28,13 @@ internal static class PartFile
         var tensors = new List<TensorDescription>();
         AddWrapper(Input, layer.InputWrapper);
         AddWrapper(Output, layer.OutputWrapper);
-        tensors.Add(new TensorDescription(Values, type, [layer.Rows, layer.Columns / 2]));
+        tensors.Add(new TensorDescription(Values, type, [layer.Rows, layer.Core.RowValueCount]));
         tensors.Add(new TensorDescription(Mask, TensorElementType.UInt8, [layer.Rows, maskBytes]));
-        var metadata = new Dictionary<string, string> { [ReportKey] = JsonSerializer.Serialize(report, ResumingJson.Default.LinearPruningReport) };
+        var metadata = new Dictionary<string, string>
+        {
+            [ReportKey] = JsonSerializer.Serialize(report, ResumingJson.Default.LinearPruningReport),
+            [PatternKey] = layer.Core.Pattern.ToString(),
+        };
 
         using SafetensorsWriter writer = SafetensorsWriter.Create(path, tensors, metadata);
         WriteWrapper(Input, layer.InputWrapper);
@@ -62,7 +67,12 @@ internal static class PartFile
     {
         using SafetensorsFile file = SafetensorsFile.Open(path);
         LinearPruningReport report = ReadReport(file);
-        var core = new SparseCore24(report.Rows, report.Columns, file.ReadFloat32(Values), file.GetBytes(Mask).ToArray());
+        if (!file.Metadata.TryGetValue(PatternKey, out string? text) || !SparsityPattern.TryParse(text, out SparsityPattern pattern))
+        {
+            throw new CheckpointException(path, "not a finished linear; delete the file to prune it again", null, "a pattern N:M in the metadata", text ?? "none");
+        }
+
+        var core = new SparseCore(report.Rows, report.Columns, file.ReadFloat32(Values), file.GetBytes(Mask).ToArray(), pattern);
         return (new ArmorLayer(ReadWrapper(Output), core, ReadWrapper(Input)), report);
 
         BlockDiagonalMatrix? ReadWrapper(string name) =>
