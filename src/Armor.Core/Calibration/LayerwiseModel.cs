@@ -47,8 +47,7 @@ internal sealed class LayerwiseModel : IDisposable
         using var scope = NewDisposeScope();
         using var noGradients = no_grad();
         Tensor embedding = Load(new TensorShape(ModelShapes.Embedding, [Configuration.VocabularySize, Configuration.HiddenSize]));
-        return [.. tokens.Select(batch =>
-            embedding.index_select(0, batch.flatten()).view([.. batch.shape, Configuration.HiddenSize]).MoveToOuterDisposeScope())];
+        return [.. tokens.Select(batch => TokenEmbedding.Look(embedding, batch, Configuration).MoveToOuterDisposeScope())];
     }
 
     /// <summary>Reads one decoder layer; each call gives a layer with weights of its own.</summary>
