@@ -1,3 +1,4 @@
+using Armor.Core.Calibration.Streams;
 using Armor.Core.Modules;
 using Armor.Runtime.Models;
 using TorchSharp;
@@ -7,51 +8,66 @@ namespace Armor.Core.Calibration;
 
 /// <summary>
 /// Leads the calibration tokens through a model, one group of linears after the other. It keeps the residual stream of every batch, float32
-/// [sequences, length, hidden]; all else is computed batch by batch and dropped, but for the inputs of one group where they are small. Where
-/// the mode is sequential, activations come from the
-/// weights put in by <see cref="Replace"/>; for the cross moment a second stream of the dense model runs beside.
+/// [sequences, length, hidden], in memory or in files; all else is computed batch by batch and dropped, but for the inputs of one group where there
+/// is room. Where the mode is sequential, activations come from the weights put in by <see cref="Replace"/>; for the cross moment a second stream of
+/// the dense model runs beside. Neither where something is kept nor a resumption changes any result.
 /// </summary>
 internal sealed class CalibrationWalk : IDisposable
 {
-    /// <summary>What the inputs of one group may take in memory, so that they need not be computed twice.</summary>
-    internal const long DefaultKeptBytes = 1L << 29;
+    private const string Pruned = "pruned";
+    private const string Dense = "dense";
 
     private readonly LayerwiseModel model;
     private readonly IReadOnlyList<CalibrationBatch> batches;
     private readonly CalibrationMode mode;
-    private readonly Tensor[] stream;
-    private readonly Tensor[]? denseStream;
-    private readonly long keptBytes;
-    private readonly Dictionary<(int Batch, bool Dense), Tensor> kept = [];
+    private readonly WalkStorage storage;
+    private readonly StreamFolder? folder;
+    private readonly ResidualStream stream;
+    private readonly ResidualStream? denseStream;
+    private BatchStore? kept;
+    private BatchStore? denseKept;
     private LinearGroup keptGroup;
     private LoadedLayer? layer;
     private LoadedLayer? denseLayer;
 
-    /// <summary>Embeds the tokens.</summary>
+    /// <summary>Begins before the first layer, or at the boundary that an earlier walk has left in the storage's folder.</summary>
     /// <param name="model">The dense model; stays the caller's.</param>
     /// <param name="batches">The tokens; stay the caller's.</param>
     /// <param name="mode">Whose activations are measured.</param>
     /// <param name="crossMoment">Whether to run the dense stream beside the pruned one.</param>
-    /// <param name="keptBytes">See <see cref="DefaultKeptBytes"/>; without effect on any result.</param>
+    /// <param name="storage">Where activations are kept; all in memory where null.</param>
+    /// <param name="lastStart">The last layer at which the walk may begin.</param>
+    /// <param name="cancellationToken">Stops the check of what an earlier walk has left.</param>
     public CalibrationWalk(
         LayerwiseModel model,
         IReadOnlyList<CalibrationBatch> batches,
         CalibrationMode mode,
         bool crossMoment,
-        long keptBytes = DefaultKeptBytes)
+        WalkStorage? storage = null,
+        int lastStart = 0,
+        CancellationToken cancellationToken = default)
     {
-        this.keptBytes = keptBytes;
         this.model = model;
         this.batches = batches;
         this.mode = mode;
-        using var scope = NewDisposeScope();
-        using var noGradients = no_grad();
-        stream = [.. model.Embed([.. batches.Select(batch => batch.Tokens)]).Select(x => x.DetachFromDisposeScope())];
-        if (crossMoment && mode == CalibrationMode.Sequential)
+        this.storage = storage ?? WalkStorage.Memory;
+        folder = this.storage.Folder is { } path ? new StreamFolder(path) : null;
+        bool two = crossMoment && mode == CalibrationMode.Sequential;
+        stream = NewStream(Pruned, two ? 2 : 1);
+        denseStream = two ? NewStream(Dense, 2) : null;
+        try
         {
-            denseStream = [.. stream.Select(x => x.alias().DetachFromDisposeScope())];
+            FirstLayer = Resume(lastStart, cancellationToken);
+        }
+        catch
+        {
+            Dispose();
+            throw;
         }
     }
+
+    /// <summary>The layer at which the walk begins.</summary>
+    public int FirstLayer { get; }
 
     /// <summary>Loads a decoder layer; layers come in order.</summary>
     /// <param name="index">From 0.</param>
@@ -61,6 +77,30 @@ internal sealed class CalibrationWalk : IDisposable
         DropKept();
         layer = model.LoadLayer(index);
         denseLayer = denseStream is null ? layer : model.LoadLayer(index);
+    }
+
+    /// <summary>
+    /// Leaves the layer once its last group is passed, and makes the boundary after it the one from which a later walk can go on; without effect where
+    /// everything is in memory.
+    /// </summary>
+    /// <param name="index">The layer.</param>
+    public void CompleteLayer(int index)
+    {
+        LeaveLayer();
+        if (folder is null)
+        {
+            return;
+        }
+
+        var hashes = new Dictionary<string, string[]> { [Pruned] = [.. stream.Complete()] };
+        if (denseStream is not null)
+        {
+            hashes.Add(Dense, [.. denseStream.Complete()]);
+        }
+
+        folder.Write(index + 1, hashes);
+        stream.Pass(index + 1);
+        denseStream?.Pass(index + 1);
     }
 
     /// <summary>The dense weight of a linear that has not been replaced yet, float32 [d_out, d_in]; stays the walk's.</summary>
@@ -82,8 +122,12 @@ internal sealed class CalibrationWalk : IDisposable
         using var noGradients = no_grad();
         DropKept();
         keptGroup = group;
-        long size = stream.Sum(x => x.shape[0] * x.shape[1]) * linears[0].Columns * sizeof(float) * (cross ? 2 : 1);
-        bool keep = EndsHalf(group) && size <= keptBytes;
+        if (EndsHalf(group))
+        {
+            kept = NewKept("kept-" + Pruned, linears[0].Columns, cross);
+            denseKept = cross ? NewKept("kept-" + Dense, linears[0].Columns, cross) : null;
+        }
+
         for (int batch = 0; batch < batches.Count; batch++)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -97,12 +141,8 @@ internal sealed class CalibrationWalk : IDisposable
 
         Tensor Measure(int batch, bool dense)
         {
-            Tensor input = dense ? Input(Current(denseLayer), group, denseStream![batch]) : Input(current, group, stream[batch]);
-            if (keep)
-            {
-                kept.Add((batch, dense), input.DetachFromDisposeScope());
-            }
-
+            Tensor input = dense ? Input(Current(denseLayer), group, denseStream!.Load(batch)) : Input(current, group, stream.Load(batch));
+            (dense ? denseKept : kept)?.Store(batch, input);
             return batches[batch].SelectTokens(input);
         }
     }
@@ -140,6 +180,14 @@ internal sealed class CalibrationWalk : IDisposable
         }
 
         DropKept();
+        if (group == LinearGroup.AttentionOutput)
+        {
+            layer?.ReleaseAttention();
+            if (!ReferenceEquals(denseLayer, layer))
+            {
+                denseLayer?.ReleaseAttention();
+            }
+        }
     }
 
     /// <inheritdoc/>
@@ -147,10 +195,8 @@ internal sealed class CalibrationWalk : IDisposable
     {
         LeaveLayer();
         DropKept();
-        foreach (Tensor x in stream.Concat(denseStream ?? []))
-        {
-            x.Dispose();
-        }
+        stream.Dispose();
+        denseStream?.Dispose();
     }
 
     private static DecoderLayer Current(LoadedLayer? loaded) =>
@@ -172,27 +218,58 @@ internal sealed class CalibrationWalk : IDisposable
     {
         using var noGradients = no_grad();
         DecoderLayer current = Current(dense ? denseLayer : layer);
-        Tensor[] moved = dense ? denseStream! : stream;
-        for (int batch = 0; batch < moved.Length; batch++)
+        ResidualStream moved = dense ? denseStream! : stream;
+        BatchStore? inputs = group != keptGroup ? null : dense ? denseKept : kept;
+        for (int batch = 0; batch < batches.Count; batch++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Tensor x = moved[batch];
-            Tensor input = group == keptGroup && kept.TryGetValue((batch, dense), out Tensor? found) ? found : Input(current, group, x);
-            Tensor next = group == LinearGroup.AttentionOutput ? current.AddAttention(x, input) : current.AddMlp(x, input);
-            moved[batch] = next.DetachFromDisposeScope();
-            x.Dispose();
+            Tensor x = moved.Load(batch);
+            Tensor input = inputs?.Load(batch) ?? Input(current, group, x);
+            moved.Store(batch, group == LinearGroup.AttentionOutput ? current.AddAttention(x, input) : current.AddMlp(x, input));
         }
     }
 
-    private void DropKept()
+    private int Resume(int lastStart, CancellationToken cancellationToken)
     {
-        foreach (Tensor input in kept.Values)
+        if (folder is null)
         {
-            input.Dispose();
+            return 0;
         }
 
-        kept.Clear();
+        if (folder.Read() is { } boundary && boundary.Layer <= lastStart
+            && TryResume(stream, Pruned) && (denseStream is null || TryResume(denseStream, Dense)))
+        {
+            folder.ClearAllBut(boundary.Layer, boundary.Hashes.Keys);
+            return boundary.Layer;
+        }
+
+        stream.Restart();
+        denseStream?.Restart();
+        folder.Clear();
+        return 0;
+
+        bool TryResume(ResidualStream which, string name) =>
+            boundary.Hashes.TryGetValue(name, out string[]? hashes) && which.TryResume(boundary.Layer, hashes, cancellationToken);
+    }
+
+    private ResidualStream NewStream(string name, int count) =>
+        new(
+            Shapes(model.Configuration.HiddenSize),
+            storage.StreamBytes / count,
+            folder is null ? null : layerIndex => folder.FileOf(name, layerIndex),
+            batch => model.Embed(batches[batch].Tokens));
+
+    private BatchStore NewKept(string name, int columns, bool two) =>
+        new(Shapes(columns), storage.KeptBytes / (two ? 2 : 1), folder is not null && storage.SpillKept ? folder.FileOf(name, 0) : null);
+
+    private long[][] Shapes(int width) => [.. batches.Select(batch => (long[])[.. batch.Tokens.shape, width])];
+
+    private void DropKept()
+    {
+        kept?.Clear();
+        denseKept?.Clear();
+        kept = denseKept = null;
     }
 
     private void LeaveLayer()

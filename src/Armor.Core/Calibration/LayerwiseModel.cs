@@ -26,28 +26,38 @@ internal sealed class LayerwiseModel : IDisposable
     /// <summary>The model's sizes.</summary>
     public ModelConfiguration Configuration { get; }
 
-    /// <summary>Checks that the checkpoint has every tensor in its shape and no other, and that all values are finite.</summary>
+    /// <summary>Checks that the checkpoint has every tensor in its shape and no other, and that all values are finite. Holds a piece of a tensor at a time.</summary>
     /// <param name="cancellationToken">Stops between tensors.</param>
     /// <exception cref="CheckpointException">Names the tensor, what was expected and what was found.</exception>
     public void Verify(CancellationToken cancellationToken)
     {
         CheckpointVerification.Verify(checkpoint);
+        var buffer = new float[TensorMemory.PieceBytes / sizeof(float)];
         foreach (TensorShape shape in ModelShapes.Enumerate(Configuration))
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            checkpoint.ReadFiniteFloat32(shape.Name);
+            foreach ((long first, int count) in TensorMemory.Pieces(shape.ElementCount))
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                checkpoint.ReadFiniteFloat32(shape.Name, first, buffer.AsSpan(0, count));
+            }
         }
     }
 
-    /// <summary>Looks tokens up.</summary>
-    /// <param name="tokens">[sequences, length] each.</param>
-    /// <returns>[sequences, length, hidden] each, in the caller's dispose scope.</returns>
-    public IReadOnlyList<Tensor> Embed(IReadOnlyList<Tensor> tokens)
+    /// <summary>Looks tokens up; reads their rows of the embedding and no other.</summary>
+    /// <param name="tokens">int64 [sequences, length], on the CPU.</param>
+    /// <returns>[sequences, length, hidden], in the caller's dispose scope.</returns>
+    public Tensor Embed(Tensor tokens)
     {
         using var scope = NewDisposeScope();
-        using var noGradients = no_grad();
-        Tensor embedding = Load(new TensorShape(ModelShapes.Embedding, [Configuration.VocabularySize, Configuration.HiddenSize]));
-        return [.. tokens.Select(batch => TokenEmbedding.Look(embedding, batch, Configuration).MoveToOuterDisposeScope())];
+        long[] ids = tokens.contiguous().data<long>().ToArray();
+        int hidden = Configuration.HiddenSize;
+        Tensor rows = empty([ids.Length, hidden], float32);
+        for (int row = 0; row < ids.Length; row++)
+        {
+            checkpoint.ReadFiniteFloat32(ModelShapes.Embedding, ids[row] * hidden, TensorMemory.Floats(rows, (long)row * hidden, hidden));
+        }
+
+        return TokenEmbedding.Scale(rows.view([.. tokens.shape, hidden]), Configuration).MoveToOuterDisposeScope();
     }
 
     /// <summary>Reads one decoder layer; each call gives a layer with weights of its own.</summary>
@@ -73,7 +83,16 @@ internal sealed class LayerwiseModel : IDisposable
     /// <inheritdoc/>
     public void Dispose() => rotary.Dispose();
 
-    private Tensor Load(TensorShape shape) => tensor(checkpoint.ReadFiniteFloat32(shape.Name), [.. shape.Shape], float32);
+    private Tensor Load(TensorShape shape)
+    {
+        Tensor values = empty([.. shape.Shape], float32);
+        foreach ((long first, int count) in TensorMemory.Pieces(shape.ElementCount))
+        {
+            checkpoint.ReadFiniteFloat32(shape.Name, first, TensorMemory.Floats(values, first, count));
+        }
+
+        return values;
+    }
 }
 
 /// <summary>A decoder layer that owns its weights.</summary>
@@ -81,6 +100,15 @@ internal sealed class LoadedLayer(DecoderLayer layer, IReadOnlyCollection<Parame
 {
     /// <summary>The layer.</summary>
     public DecoderLayer Layer { get; } = layer;
+
+    /// <summary>Frees the weights of attention's linears: nothing after attention reads them.</summary>
+    public void ReleaseAttention()
+    {
+        foreach (LinearDescription linear in Layer.Linears.Where(linear => linear.Group is LinearGroup.AttentionInput or LinearGroup.AttentionOutput))
+        {
+            Layer.GetLinearWeight(linear.Name).Dispose();
+        }
+    }
 
     /// <inheritdoc/>
     public void Dispose()

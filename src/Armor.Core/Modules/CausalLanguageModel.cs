@@ -88,7 +88,9 @@ public sealed partial class CausalLanguageModel : IDisposable
     public Tensor Embed(Tensor tokens)
     {
         ArgumentNullException.ThrowIfNull(tokens);
-        return TokenEmbedding.Look(_weights[ModelShapes.Embedding], tokens, Configuration);
+        using var scope = NewDisposeScope();
+        var rows = _weights[ModelShapes.Embedding].index_select(0, tokens.flatten());
+        return TokenEmbedding.Scale(rows.view([.. tokens.shape, Configuration.HiddenSize]), Configuration).MoveToOuterDisposeScope();
     }
 
     /// <summary>From tokens to logits.</summary>

@@ -32,7 +32,7 @@ internal static class LayerFolding
 
         int rows = (int)core.shape[0];
         int columns = (int)core.shape[1];
-        var sparse = SparseCore24.FromDense(core.contiguous().data<float>().ToArray(), rows, columns);
+        var sparse = SparseCore.FromDense(core.contiguous().data<float>().ToArray(), rows, columns);
         return new ArmorLayer(Wrapper(a), sparse, Wrapper(b));
     }
 

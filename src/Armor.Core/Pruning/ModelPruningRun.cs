@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Streams;
 using Armor.Core.Pruning.Resuming;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
@@ -49,7 +50,7 @@ internal sealed class ModelPruningRun(
             TensorElementType storage = Storage(checkpoint, names);
             reports = PruneLinears(layerwise, sequences, workspace, names, storage);
             ArmorCheckpointWriter.Write(
-                checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer, cancellationToken);
+                checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer, cancellationToken: cancellationToken);
             workspace.Publish(reports);
         }
 
@@ -74,11 +75,25 @@ internal sealed class ModelPruningRun(
             if (unfinished > 0)
             {
                 batches = CalibrationBatch.Create(sequences, options.TokensPerBatch, CPU);
-                walk = new CalibrationWalk(layerwise, batches, options.Calibration, pruner.Moments.HasFlag(ActivationMoments.CrossMoment));
+                walk = new CalibrationWalk(
+                    layerwise,
+                    batches,
+                    options.Calibration,
+                    pruner.Moments.HasFlag(ActivationMoments.CrossMoment),
+                    new WalkStorage(workspace.ActivationFolder, long.MaxValue, WalkStorage.DefaultKeptBytes),
+                    FirstUnfinishedLayer(layerwise.Configuration, workspace),
+                    cancellationToken);
             }
 
+            int first = walk?.FirstLayer ?? layerwise.Configuration.LayerCount;
             for (int layer = 0; layer < layerwise.Configuration.LayerCount; layer++)
             {
+                if (layer < first)
+                {
+                    TakeOver(ModelShapes.LayerPrefix(layer));
+                    continue;
+                }
+
                 if (unfinished > 0)
                 {
                     walk!.EnterLayer(layer);
@@ -87,6 +102,11 @@ internal sealed class ModelPruningRun(
                 foreach (var group in ModelShapes.Linears(layerwise.Configuration).GroupBy(linear => linear.Group))
                 {
                     PruneGroup(group, ModelShapes.LayerPrefix(layer));
+                }
+
+                if (unfinished > 0)
+                {
+                    walk!.CompleteLayer(layer);
                 }
             }
         }
@@ -99,7 +119,19 @@ internal sealed class ModelPruningRun(
             }
         }
 
+        workspace.DeleteActivations();
         return reports;
+
+        // All of the layer's linears come from an earlier run, and no activation is needed to go on after it.
+        void TakeOver(string prefix)
+        {
+            foreach (LinearDescription linear in ModelShapes.Linears(layerwise.Configuration))
+            {
+                LinearPruningReport report = PartFile.ReadReport(workspace.PathOf(prefix + linear.Name));
+                tracker.Finish(prefix + linear.Name, linear, report, resumed: true);
+                reports.Add(report);
+            }
+        }
 
         void PruneGroup(IGrouping<LinearGroup, LinearDescription> group, string prefix)
         {
@@ -147,6 +179,10 @@ internal sealed class ModelPruningRun(
             }
         }
     }
+
+    private static int FirstUnfinishedLayer(ModelConfiguration configuration, PruningWorkspace workspace) =>
+        Enumerable.Range(0, configuration.LayerCount).First(layer =>
+            ModelShapes.Linears(configuration).Any(linear => !File.Exists(workspace.PathOf(ModelShapes.LayerPrefix(layer) + linear.Name))));
 
     private (ArmorLayer Layer, LinearPruningReport Report) PruneLinear(
         string name,

@@ -39,6 +39,9 @@ public sealed class ArmorCheckpoint : IDisposable
     /// <summary>The type in which the dense linears were stored.</summary>
     public TensorElementType SourceElementType => _format.SourceElementType;
 
+    /// <summary>The N:M pattern of every core.</summary>
+    public SparsityPattern Pattern => _format.Pattern;
+
     /// <summary>Whether a folder's <c>config.json</c> says that it is an ARMOR checkpoint; false for a folder without one.</summary>
     /// <exception cref="CheckpointException"><c>config.json</c> is not valid, or the ARMOR checkpoint is of an unknown version or pattern.</exception>
     public static bool IsArmor(string folder)
@@ -79,7 +82,7 @@ public sealed class ArmorCheckpoint : IDisposable
 
     /// <summary>Reads a pruned linear and checks it whole.</summary>
     /// <param name="linear">Such as <c>model.layers.0.self_attn.q_proj</c>.</param>
-    /// <exception cref="CheckpointException">The linear is not pruned, a checksum differs, the mask is not 2:4 or a value is not finite.</exception>
+    /// <exception cref="CheckpointException">The linear is not pruned, a checksum differs, the mask is not of the pattern or a value is not finite.</exception>
     public ArmorLayer ReadLayer(string linear)
     {
         var layer = GetLayer(linear);
@@ -87,19 +90,19 @@ public sealed class ArmorCheckpoint : IDisposable
         var maskName = linear + ArmorFormat.CoreMask;
         VerifyChecksum(maskName);
         var mask = Base.GetBytes(maskName).ToArray();
-        if (SparseCore24.FindInvalidGroup(mask, layer.Rows, layer.Columns) is { } group)
+        if (SparseCore.FindInvalidGroup(mask, layer.Rows, layer.Columns, Pattern) is { } group)
         {
             throw new CheckpointException(
                 Base.FileOf(maskName).Path,
-                $"the mask of row {group.Row}, columns {group.Column} to {group.Column + 3}, is not 2:4",
+                $"the mask is not {Pattern}: {group.Place}",
                 maskName,
-                group.Column < layer.Columns ? "two bits" : "no bits beyond the last column",
+                group.Column < layer.Columns ? $"{group.Expected} bits" : "no bits beyond the last column",
                 group.Count.ToString(CultureInfo.InvariantCulture));
         }
 
         var output = layer.OutputBlock is { } a ? new BlockDiagonalMatrix(layer.Rows / a, a, ReadValues(linear + ArmorFormat.OutputBlocks)) : null;
         var input = layer.InputBlock is { } b ? new BlockDiagonalMatrix(layer.Columns / b, b, ReadValues(linear + ArmorFormat.InputBlocks)) : null;
-        return new ArmorLayer(output, new SparseCore24(layer.Rows, layer.Columns, values, mask), input);
+        return new ArmorLayer(output, new SparseCore(layer.Rows, layer.Columns, values, mask, Pattern), input);
     }
 
     /// <summary>Compares every tensor of the folder with its checksum, the factors as well as what was copied.</summary>
@@ -184,26 +187,29 @@ public sealed class ArmorCheckpoint : IDisposable
 
     private static ArmorLayerDescription DescribeLayer(CheckpointFolder folder, ArmorFormat format, string linear, TensorDescription values)
     {
+        var pattern = format.Pattern;
         if (folder.Contains(linear + ".weight"))
         {
             throw new CheckpointException(
                 folder.FileOf(linear + ".weight").Path, "the linear is stored both dense and pruned", linear + ".weight", "no dense weight", "one");
         }
 
-        if (values.Shape.Count != 2 || values.Shape[0] <= 0 || values.Shape[1] <= 0 || values.Shape[1] % 2 != 0 || values.ElementCount > Array.MaxLength / 2)
+        if (values.Shape.Count != 2 || values.Shape[0] <= 0 || values.Shape[1] <= 0 || values.Shape[1] % pattern.Kept != 0
+            || values.Shape[0] > Array.MaxLength || values.Shape[1] > Array.MaxLength
+            || (decimal)values.ElementCount / pattern.Kept * pattern.Group > Array.MaxLength)
         {
             throw new CheckpointException(
                 folder.FileOf(values.Name).Path,
                 "the shape is not that of a core's values",
                 values.Name,
-                $"[d_out, d_in / 2] with d_in a multiple of four and at most {Array.MaxLength} elements dense",
+                $"[d_out, d_in·{pattern.Kept}/{pattern.Group}] with d_in a multiple of {pattern.Group} and at most {Array.MaxLength} elements dense",
                 values.ShapeText);
         }
 
         var rows = (int)values.Shape[0];
-        var columns = (int)values.Shape[1] * 2;
-        Require(values, format.ElementType, rows, columns / 2);
-        var bytes = values.ByteCount + Require(folder.GetTensor(linear + ArmorFormat.CoreMask), TensorElementType.UInt8, rows, SparseCore24.MaskRowBytes(columns));
+        var columns = (int)values.Shape[1] / pattern.Kept * pattern.Group;
+        Require(values, format.ElementType, rows, pattern.KeptOf(columns));
+        var bytes = values.ByteCount + Require(folder.GetTensor(linear + ArmorFormat.CoreMask), TensorElementType.UInt8, rows, SparseCore.MaskRowBytes(columns));
         var outputBlock = Wrapper(linear + ArmorFormat.OutputBlocks, rows);
         var inputBlock = Wrapper(linear + ArmorFormat.InputBlocks, columns);
         return new ArmorLayerDescription(

@@ -36,11 +36,12 @@ public sealed class ArmorCheckpointWriter : IDisposable
     /// <param name="output">A new or empty folder.</param>
     /// <param name="linears">The linears that will be pruned, without <c>.weight</c>, in the order in which they will be written.</param>
     /// <param name="elementType">The stored type of wrappers and kept values: F32, F16 or BF16.</param>
+    /// <param name="pattern">The pattern of every core; 2:4 where left out.</param>
     /// <exception cref="CheckpointException">
-    /// The output is not empty, the source is itself an ARMOR checkpoint, or a linear is missing or has no 2:4 shape.
+    /// The output is not empty, the source is itself an ARMOR checkpoint, or a linear is missing or has no shape for the pattern.
     /// </exception>
     /// <exception cref="ArgumentException">The type is not among those three, or a linear is given twice.</exception>
-    public static ArmorCheckpointWriter Create(CheckpointFolder dense, string output, IReadOnlyList<string> linears, TensorElementType elementType)
+    public static ArmorCheckpointWriter Create(CheckpointFolder dense, string output, IReadOnlyList<string> linears, TensorElementType elementType, SparsityPattern pattern = default)
     {
         ArgumentNullException.ThrowIfNull(dense);
         ArgumentException.ThrowIfNullOrEmpty(output);
@@ -60,15 +61,15 @@ public sealed class ArmorCheckpointWriter : IDisposable
             throw new CheckpointException(dense.Folder, "the source is already an ARMOR checkpoint", null, "a dense model", "\"armor\" in config.json");
         }
 
-        var weights = linears.Select(linear => CheckWeight(dense, linear)).ToArray();
-        var format = new ArmorFormat(elementType, weights.Length == 0 ? elementType : weights.Select(weight => weight.ElementType).MaxBy(Precision));
+        var weights = linears.Select(linear => CheckWeight(dense, linear, pattern)).ToArray();
+        var format = new ArmorFormat(elementType, weights.Length == 0 ? elementType : weights.Select(weight => weight.ElementType).MaxBy(Precision), pattern);
         var folder = CheckpointFolderWriter.Create(dense.Folder, output);
         try
         {
             // Wrappers are known only when they come: room for the largest, given back at the commit.
             var path = Path.Combine(folder.TemporaryFolder, CheckpointFolder.SingleFileName);
             var copies = dense.TensorsInFileOrder.Where(tensor => !weights.Contains(tensor));
-            TensorDescription[] largest = [.. weights.SelectMany(weight => LargestFactors(weight, elementType)), .. copies];
+            TensorDescription[] largest = [.. weights.SelectMany(weight => LargestFactors(weight, elementType, pattern)), .. copies];
             var checksums = largest.Select(tensor => ArmorFormat.ChecksumEntry(tensor.Name, 0));
             var room = SafetensorsHeader.Format(largest, [.. dense.Files[0].Metadata, .. checksums]).Length + (24 * weights.Length);
             var shownPath = Path.Combine(output, CheckpointFolder.SingleFileName);
@@ -88,6 +89,7 @@ public sealed class ArmorCheckpointWriter : IDisposable
     /// <param name="linears">The linears that are pruned, without <c>.weight</c>.</param>
     /// <param name="elementType">The stored type of wrappers and kept values: F32, F16 or BF16.</param>
     /// <param name="supply">Gives the layer of a linear; called once for each, in order.</param>
+    /// <param name="pattern">The pattern of every core; 2:4 where left out.</param>
     /// <param name="cancellationToken">Checked between tensors.</param>
     /// <exception cref="CheckpointException">As of <see cref="Create"/>, <see cref="Write(string, ArmorLayer)"/> and <see cref="Commit"/>.</exception>
     public static void Write(
@@ -96,10 +98,11 @@ public sealed class ArmorCheckpointWriter : IDisposable
         IReadOnlyList<string> linears,
         TensorElementType elementType,
         Func<string, ArmorLayer> supply,
+        SparsityPattern pattern = default,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(supply);
-        using var writer = Create(dense, output, linears, elementType);
+        using var writer = Create(dense, output, linears, elementType, pattern);
         foreach (var linear in linears)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -111,9 +114,9 @@ public sealed class ArmorCheckpointWriter : IDisposable
 
     /// <summary>Writes the next linear, rounded to the stored type.</summary>
     /// <param name="linear">The linear, as a check of the order.</param>
-    /// <param name="layer">Its factors; a plain 2:4 weight has no wrappers.</param>
+    /// <param name="layer">Its factors; a plain sparse weight has no wrappers.</param>
     /// <exception cref="InvalidOperationException">Another linear is due.</exception>
-    /// <exception cref="CheckpointException">The layer has not the dense weight's shape, a value is not finite or exceeds the type, or the disk is full.</exception>
+    /// <exception cref="CheckpointException">The layer has not the dense weight's shape or the checkpoint's pattern, a value is not finite or exceeds the type, or the disk is full.</exception>
     public void Write(string linear, ArmorLayer layer)
     {
         ArgumentNullException.ThrowIfNull(linear);
@@ -130,10 +133,15 @@ public sealed class ArmorCheckpointWriter : IDisposable
             throw new CheckpointException(_path, "the layer has not the shape of the dense weight", linear, weight.ShapeText, $"[{layer.Rows}, {layer.Columns}]");
         }
 
+        if (layer.Core.Pattern != _format.Pattern)
+        {
+            throw new CheckpointException(_path, "the layer has not the pattern of the checkpoint", linear, $"{_format.Pattern}", $"{layer.Core.Pattern}");
+        }
+
         WriteWrapper(linear + ArmorFormat.InputBlocks, layer.InputWrapper);
         WriteWrapper(linear + ArmorFormat.OutputBlocks, layer.OutputWrapper);
-        WriteValues(linear + ArmorFormat.CoreValues, layer.Core.Values.Span, layer.Rows, layer.Columns / 2);
-        _stream.Begin(new TensorDescription(linear + ArmorFormat.CoreMask, TensorElementType.UInt8, [layer.Rows, SparseCore24.MaskRowBytes(layer.Columns)]));
+        WriteValues(linear + ArmorFormat.CoreValues, layer.Core.Values.Span, layer.Rows, layer.Core.RowValueCount);
+        _stream.Begin(new TensorDescription(linear + ArmorFormat.CoreMask, TensorElementType.UInt8, [layer.Rows, SparseCore.MaskRowBytes(layer.Columns)]));
         _stream.Append(layer.Core.Mask.Span);
         _written++;
     }
@@ -171,20 +179,20 @@ public sealed class ArmorCheckpointWriter : IDisposable
         _folder.Dispose();
     }
 
-    private static TensorDescription CheckWeight(CheckpointFolder dense, string linear)
+    private static TensorDescription CheckWeight(CheckpointFolder dense, string linear, SparsityPattern pattern)
     {
         var weight = dense.GetTensor(linear + ".weight");
-        return weight.ElementType.ConvertsToFloat32() && weight.Shape.Count == 2 && weight.Shape[1] % 4 == 0 && weight.Shape.All(size => size is > 0 and <= int.MaxValue)
+        return weight.ElementType.ConvertsToFloat32() && weight.Shape.Count == 2 && weight.Shape[1] % pattern.Group == 0 && weight.Shape.All(size => size is > 0 and <= int.MaxValue)
             ? weight
             : throw new CheckpointException(
                 dense.FileOf(weight.Name).Path,
-                "the weight cannot be 2:4",
+                $"the weight cannot be {pattern}",
                 weight.Name,
-                "floats [d_out, d_in] with d_in a multiple of four",
+                $"floats [d_out, d_in] with d_in a multiple of {pattern.Group}",
                 $"{weight.ElementType.SafetensorsName()} {weight.ShapeText}");
     }
 
-    private static IEnumerable<TensorDescription> LargestFactors(TensorDescription weight, TensorElementType type)
+    private static IEnumerable<TensorDescription> LargestFactors(TensorDescription weight, TensorElementType type, SparsityPattern pattern)
     {
         var linear = weight.Name[..^".weight".Length];
         var (rows, columns) = ((int)weight.Shape[0], (int)weight.Shape[1]);
@@ -192,8 +200,8 @@ public sealed class ArmorCheckpointWriter : IDisposable
         // A wrapper has three dimensions; the 24 bytes a linear that its caller adds hold the third of each.
         yield return new TensorDescription(linear + ArmorFormat.InputBlocks, type, [columns, columns]);
         yield return new TensorDescription(linear + ArmorFormat.OutputBlocks, type, [rows, rows]);
-        yield return new TensorDescription(linear + ArmorFormat.CoreValues, type, [rows, columns / 2]);
-        yield return new TensorDescription(linear + ArmorFormat.CoreMask, TensorElementType.UInt8, [rows, SparseCore24.MaskRowBytes(columns)]);
+        yield return new TensorDescription(linear + ArmorFormat.CoreValues, type, [rows, pattern.KeptOf(columns)]);
+        yield return new TensorDescription(linear + ArmorFormat.CoreMask, TensorElementType.UInt8, [rows, SparseCore.MaskRowBytes(columns)]);
     }
 
     /// <summary>Bits of the significand, so that the widest of mixed source types is named.</summary>

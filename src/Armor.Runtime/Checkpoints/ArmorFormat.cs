@@ -1,13 +1,15 @@
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Checkpoints;
 
 /// <summary>Names and settings of the ARMOR checkpoint, version 1.</summary>
 /// <param name="ElementType">The stored type of wrappers and kept values.</param>
 /// <param name="SourceElementType">The type in which the dense linears were stored.</param>
-internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementType SourceElementType)
+/// <param name="Pattern">The N:M pattern of every core.</param>
+internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementType SourceElementType, SparsityPattern Pattern)
 {
     public const string ConfigurationKey = "armor";
     public const string CoreValues = ".armor.core_values";
@@ -16,7 +18,6 @@ internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementT
     public const string OutputBlocks = ".armor.output_blocks";
 
     private const int Version = 1;
-    private const string Pattern = "2:4";
     private const string Checksum = "crc32c";
     private const string ChecksumPrefix = Checksum + "/";
 
@@ -48,7 +49,7 @@ internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementT
     public JsonObject ToJson() => new()
     {
         ["version"] = Version,
-        ["pattern"] = Pattern,
+        ["pattern"] = Pattern.ToString(),
         ["element_type"] = ElementType.SafetensorsName(),
         ["source_element_type"] = SourceElementType.SafetensorsName(),
         ["checksum"] = Checksum,
@@ -70,9 +71,8 @@ internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementT
             }
 
             Require("version", Version.ToString(CultureInfo.InvariantCulture));
-            Require("pattern", $"\"{Pattern}\"");
             Require("checksum", $"\"{Checksum}\"");
-            return new ArmorFormat(Type("element_type"), Type("source_element_type"));
+            return new ArmorFormat(Type("element_type"), Type("source_element_type"), ReadPattern());
 
             void Require(string key, string expected)
             {
@@ -81,6 +81,24 @@ internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementT
                 {
                     throw new CheckpointException(configurationFile, $"the {key} of the ARMOR format is unknown", null, expected, found);
                 }
+            }
+
+            // Absent: 2:4, before there were others.
+            SparsityPattern ReadPattern()
+            {
+                if (!armor.TryGetProperty("pattern", out var value))
+                {
+                    return SparsityPattern.TwoFour;
+                }
+
+                return value.ValueKind == JsonValueKind.String && SparsityPattern.TryParse(value.GetString(), out var pattern)
+                    ? pattern
+                    : throw new CheckpointException(
+                        configurationFile,
+                        "the pattern of the ARMOR format is unknown",
+                        null,
+                        $"\"N:M\" with 1 ≤ N < M ≤ {SparsityPattern.LargestGroup}",
+                        Json.Describe(value));
             }
 
             TensorElementType Type(string key)

@@ -96,11 +96,8 @@ public sealed class CheckpointFolder : IDisposable
     public float[] ReadFiniteFloat32(string name)
     {
         var values = ReadFloat32(name);
-        var index = FloatConversion.IndexOfNonFinite(values);
-        return index < 0
-            ? values
-            : throw new CheckpointException(
-                FileOf(name).Path, "a value is not finite", name, "finite values", $"{values[index]} at element {index} of {GetTensor(name).ShapeText}");
+        RequireFinite(name, 0, values);
+        return values;
     }
 
     /// <summary>Reads a range of a floating-point tensor, converted to float32.</summary>
@@ -110,6 +107,18 @@ public sealed class CheckpointFolder : IDisposable
     /// <exception cref="CheckpointException">There is no such tensor, or it is of another type.</exception>
     /// <exception cref="ArgumentOutOfRangeException">The range is not inside the tensor.</exception>
     public void ReadFloat32(string name, long firstElement, Span<float> destination) => FileOf(name).ReadFloat32(name, firstElement, destination);
+
+    /// <summary>Reads a range of a floating-point tensor as <see cref="ReadFloat32(string, long, Span{float})"/> does, and refuses NaN and infinity.</summary>
+    /// <param name="name">A tensor of type F32, F16, BF16 or F64.</param>
+    /// <param name="firstElement">The first element, counted row-major.</param>
+    /// <param name="destination">Filled whole.</param>
+    /// <exception cref="CheckpointException">As there, or a value is not finite; names the first one's place.</exception>
+    /// <exception cref="ArgumentOutOfRangeException">The range is not inside the tensor.</exception>
+    public void ReadFiniteFloat32(string name, long firstElement, Span<float> destination)
+    {
+        ReadFloat32(name, firstElement, destination);
+        RequireFinite(name, firstElement, destination);
+    }
 
     /// <summary>Unmaps the files; spans taken from them become invalid.</summary>
     public void Dispose()
@@ -126,6 +135,20 @@ public sealed class CheckpointFolder : IDisposable
         return _fileByTensor.TryGetValue(name, out var file)
             ? file
             : throw new CheckpointException(Folder, "the tensor is missing", name, "a tensor of this name", $"{_fileByTensor.Count} others");
+    }
+
+    private void RequireFinite(string name, long firstElement, ReadOnlySpan<float> values)
+    {
+        var index = FloatConversion.IndexOfNonFinite(values);
+        if (index >= 0)
+        {
+            throw new CheckpointException(
+                FileOf(name).Path,
+                "a value is not finite",
+                name,
+                "finite values",
+                $"{values[index]} at element {firstElement + index} of {GetTensor(name).ShapeText}");
+        }
     }
 
     private static CheckpointFolder OpenShards(string folder, string index, Dictionary<string, string> shardByTensor)

@@ -1,12 +1,20 @@
+using System.Buffers;
 using System.Collections.Frozen;
 using System.IO.MemoryMappedFiles;
 using Microsoft.Win32.SafeHandles;
 
 namespace Armor.Runtime.Checkpoints;
 
-/// <summary>A safetensors file, memory-mapped: opening it reads the header only. Safe for reading from several threads.</summary>
+/// <summary>
+/// A safetensors file, memory-mapped: opening it reads the header only. Spans are views of the mapping; values and copies are read from the file,
+/// so that reading a large file through leaves nothing of it in the process's memory. Safe for reading from several threads.
+/// </summary>
 public sealed unsafe class SafetensorsFile : IDisposable
 {
+    private const int Piece = 1 << 20;
+
+    private readonly SafeFileHandle _file;
+    private readonly long _dataStart;
     private readonly MemoryMappedFile _mapping;
     private readonly MemoryMappedViewAccessor _view;
     private readonly SafeMemoryMappedViewHandle _handle;
@@ -14,9 +22,12 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private readonly byte* _data;
     private bool _disposed;
 
-    private SafetensorsFile(string path, MemoryMappedFile mapping, MemoryMappedViewAccessor view, SafetensorsHeader header, long dataStart)
+    private SafetensorsFile(
+        string path, SafeFileHandle file, MemoryMappedFile mapping, MemoryMappedViewAccessor view, SafetensorsHeader header, long dataStart)
     {
         Path = path;
+        _file = file;
+        _dataStart = dataStart;
         _mapping = mapping;
         _view = view;
         _handle = view.SafeMemoryMappedViewHandle;
@@ -67,7 +78,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
             var header = SafetensorsHeader.Parse(path, json, fileLength - dataStart);
             mapping = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: false);
             view = mapping.CreateViewAccessor(0, 0, MemoryMappedFileAccess.Read);
-            return new SafetensorsFile(path, mapping, view, header, dataStart);
+            return new SafetensorsFile(path, stream.SafeFileHandle, mapping, view, header, dataStart);
         }
         catch (Exception exception)
         {
@@ -162,16 +173,33 @@ public sealed unsafe class SafetensorsFile : IDisposable
         var entry = Find(name);
         RequireFloat(entry.Tensor);
         CheckRange(firstElement, destination.Length, entry.Tensor.ElementCount, nameof(firstElement));
-        const int Piece = 1 << 24;
-        var size = entry.Tensor.ElementType.ByteSize();
-        for (var start = 0; start < destination.Length; start += Piece)
+        int size = entry.Tensor.ElementType.ByteSize();
+        byte[] buffer = ArrayPool<byte>.Shared.Rent(Piece);
+        try
         {
-            var count = Math.Min(Piece, destination.Length - start);
-            var bytes = new ReadOnlySpan<byte>(_data + entry.Begin + ((firstElement + start) * size), count * size);
-            FloatConversion.ToFloat32(entry.Tensor.ElementType, bytes, destination.Slice(start, count));
+            for (var start = 0; start < destination.Length; start += Piece / size)
+            {
+                var count = Math.Min(Piece / size, destination.Length - start);
+                var bytes = buffer.AsSpan(0, count * size);
+                ReadBytes(name, entry.Begin + ((firstElement + start) * size), bytes);
+                FloatConversion.ToFloat32(entry.Tensor.ElementType, bytes, destination.Slice(start, count));
+            }
         }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
 
-        GC.KeepAlive(this);
+    /// <summary>Reads a range of the stored bytes of a tensor.</summary>
+    /// <param name="name">The tensor.</param>
+    /// <param name="offset">The first byte, counted from the tensor's start.</param>
+    /// <param name="destination">Filled whole.</param>
+    internal void CopyBytes(string name, long offset, Span<byte> destination)
+    {
+        var entry = Find(name);
+        CheckRange(offset, destination.Length, entry.End - entry.Begin, nameof(offset));
+        ReadBytes(name, entry.Begin + offset, destination);
     }
 
     /// <summary>Unmaps the file; spans taken from it become invalid.</summary>
@@ -192,6 +220,29 @@ public sealed unsafe class SafetensorsFile : IDisposable
         if (offset < 0 || offset > length - count)
         {
             throw new ArgumentOutOfRangeException(parameter, offset, $"The range of {count} from {offset} is not inside the tensor's {length}.");
+        }
+    }
+
+    private void ReadBytes(string name, long position, Span<byte> destination)
+    {
+        for (var read = 0; read < destination.Length;)
+        {
+            int count;
+            try
+            {
+                count = RandomAccess.Read(_file, destination[read..], _dataStart + position + read);
+            }
+            catch (IOException exception)
+            {
+                throw new CheckpointException(Path, $"the file cannot be read: {exception.Message.TrimEnd('.')}", name, innerException: exception);
+            }
+
+            if (count == 0)
+            {
+                throw new CheckpointException(Path, "the file has become shorter since it was opened", name, $"{destination.Length - read} more bytes", "its end");
+            }
+
+            read += count;
         }
     }
 

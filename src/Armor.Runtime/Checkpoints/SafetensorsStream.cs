@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Runtime.InteropServices;
 
 namespace Armor.Runtime.Checkpoints;
@@ -9,7 +10,7 @@ namespace Armor.Runtime.Checkpoints;
 internal sealed class SafetensorsStream : IDisposable
 {
     private const int Piece = 1 << 14;
-    private const int CopyPiece = 1 << 24;
+    private const int CopyPiece = 1 << 20;
 
     private readonly int _headerLength;
     private readonly string _finalPath;
@@ -105,9 +106,20 @@ internal sealed class SafetensorsStream : IDisposable
     /// <summary>Appends a tensor of a folder unchanged.</summary>
     public void AppendCopy(CheckpointFolder source, TensorDescription tensor)
     {
-        for (long start = 0; start < tensor.ByteCount; start += CopyPiece)
+        var file = source.FileOf(tensor.Name);
+        var buffer = ArrayPool<byte>.Shared.Rent((int)Math.Min(CopyPiece, tensor.ByteCount));
+        try
         {
-            Append(source.GetBytes(tensor.Name, start, (int)Math.Min(CopyPiece, tensor.ByteCount - start)));
+            for (long start = 0; start < tensor.ByteCount; start += CopyPiece)
+            {
+                var piece = buffer.AsSpan(0, (int)Math.Min(CopyPiece, tensor.ByteCount - start));
+                file.CopyBytes(tensor.Name, start, piece);
+                Append(piece);
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
+using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Checkpoints;
 
@@ -10,15 +11,21 @@ namespace Armor.Runtime.Checkpoints;
 public static class Sparse24Export
 {
     /// <summary>Writes the folder; it takes its name at the end, and equal input gives equal bytes.</summary>
-    /// <param name="checkpoint">The source; none of its layers may have a wrapper.</param>
+    /// <param name="checkpoint">The source; of pattern 2:4, none of its layers with a wrapper.</param>
     /// <param name="output">A new or empty folder.</param>
     /// <param name="progress">Told after each linear.</param>
     /// <param name="cancellationToken">Checked between tensors.</param>
-    /// <exception cref="CheckpointException">A layer has a wrapper, the output is not empty, the source is damaged, or the disk is full.</exception>
+    /// <exception cref="CheckpointException">The pattern is not 2:4, a layer has a wrapper, the output is not empty, the source is damaged, or the disk is full.</exception>
     public static void Write(
         ArmorCheckpoint checkpoint, string output, IProgress<ExportProgress>? progress = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(checkpoint);
+        if (checkpoint.Pattern != SparsityPattern.TwoFour)
+        {
+            throw new CheckpointException(
+                checkpoint.Base.Folder, "the pattern is not that of sparse-24-bitmask; export it dense", null, $"{SparsityPattern.TwoFour}", $"{checkpoint.Pattern}");
+        }
+
         foreach (var layer in checkpoint.Layers)
         {
             if (layer.InputBlock is not null || layer.OutputBlock is not null)

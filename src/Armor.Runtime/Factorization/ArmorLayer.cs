@@ -5,7 +5,7 @@ using Armor.Runtime.Checkpoints;
 namespace Armor.Runtime.Factorization;
 
 /// <summary>
-/// A factorised weight Ŵ = A·S·B (arXiv 2510.05528): the 2:4 core S between two block-diagonal wrappers. A linear computes
+/// A factorised weight Ŵ = A·S·B (arXiv 2510.05528): the sparse core S between two block-diagonal wrappers. A linear computes
 /// y = A·(S·(B·x)) + bias. Immutable.
 /// </summary>
 public sealed class ArmorLayer
@@ -15,7 +15,7 @@ public sealed class ArmorLayer
     /// <param name="core">S, [d_out, d_in].</param>
     /// <param name="inputWrapper">B, [d_in, d_in]; null for the identity.</param>
     /// <exception cref="ArgumentException">A wrapper's size is not the core's.</exception>
-    public ArmorLayer(BlockDiagonalMatrix? outputWrapper, SparseCore24 core, BlockDiagonalMatrix? inputWrapper)
+    public ArmorLayer(BlockDiagonalMatrix? outputWrapper, SparseCore core, BlockDiagonalMatrix? inputWrapper)
     {
         ArgumentNullException.ThrowIfNull(core);
         if (outputWrapper is not null && outputWrapper.Size != core.Rows)
@@ -37,7 +37,7 @@ public sealed class ArmorLayer
     public BlockDiagonalMatrix? OutputWrapper { get; }
 
     /// <summary>S, [d_out, d_in].</summary>
-    public SparseCore24 Core { get; }
+    public SparseCore Core { get; }
 
     /// <summary>B, [d_in, d_in]; null for the identity.</summary>
     public BlockDiagonalMatrix? InputWrapper { get; }
@@ -124,20 +124,18 @@ public sealed class ArmorLayer
     /// <summary>A row of S·B.</summary>
     private void MultiplyCoreRow(int row, double[]? input, Span<double> output)
     {
-        var values = Core.RowValues(row);
-        var mask = Core.RowMask(row);
-        for (var kept = 0; kept < values.Length; kept++)
+        var columns = MaskBits.In(Core.RowMask(row));
+        foreach (var value in Core.RowValues(row))
         {
-            var pattern = MaskPatterns.Of(mask, kept / 2);
-            var column = (kept / 2 * 4) + ((kept & 1) == 0 ? MaskPatterns.First(pattern) : MaskPatterns.Second(pattern));
+            var column = columns.Next();
             if (input is null)
             {
-                output[column] = values[kept];
+                output[column] = value;
             }
             else
             {
                 var b = InputWrapper!.BlockSize;
-                AddScaled(output.Slice(column / b * b, b), values[kept], input.AsSpan(column * b, b));
+                AddScaled(output.Slice(column / b * b, b), value, input.AsSpan(column * b, b));
             }
         }
     }

@@ -10,7 +10,7 @@ internal sealed class FactorisedLinear(ArmorLayer layer, float[]? bias) : Linear
     public override KernelSupport SupportedBy(IKernelBackend backend) =>
         backend.Supports(
             KernelOperation.Armor,
-            new KernelShape(Rows, Columns, 1, layer.OutputWrapper?.BlockSize ?? 1, layer.InputWrapper?.BlockSize ?? 1),
+            new KernelShape(Rows, Columns, 1, layer.OutputWrapper?.BlockSize ?? 1, layer.InputWrapper?.BlockSize ?? 1, layer.Core.Pattern),
             TensorElementType.Float32);
 
     protected override void MultiplyWeight(IKernelBackend backend, ReadOnlySpan<float> input, int batch, Span<float> output) =>

@@ -27,14 +27,14 @@ public interface IKernelBackend
     /// <exception cref="NotSupportedException">The backend does not support the shape.</exception>
     void Multiply(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output);
 
-    /// <summary>Multiplies by a plain 2:4 core: y = S·x.</summary>
+    /// <summary>Multiplies by a plain sparse core: y = S·x.</summary>
     /// <param name="core">[d_out, d_in].</param>
     /// <param name="input">[batch, d_in], row-major.</param>
     /// <param name="batch">The number of inputs.</param>
     /// <param name="output">[batch, d_out], row-major; must not overlap the input.</param>
     /// <exception cref="ArgumentException">A length does not agree with the core and the batch, or input and output overlap.</exception>
     /// <exception cref="NotSupportedException">The backend does not support the shape.</exception>
-    void Multiply(SparseCore24 core, ReadOnlySpan<float> input, int batch, Span<float> output);
+    void Multiply(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output);
 
     /// <summary>Multiplies by a block-diagonal wrapper: y = B·x.</summary>
     /// <param name="matrix">[d, d].</param>

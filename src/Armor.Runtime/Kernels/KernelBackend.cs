@@ -31,8 +31,8 @@ public abstract class KernelBackend : IKernelBackend
         {
             KernelOperation.BlockDiagonal when shape.Rows != shape.Columns || shape.Columns % shape.InputBlock != 0
                 => KernelSupport.Unsupported($"{shape} is not a square of whole blocks."),
-            KernelOperation.Sparse24 or KernelOperation.Armor when shape.Columns % 4 != 0
-                => KernelSupport.Unsupported($"A 2:4 matrix has a multiple of four columns, not {shape.Columns}."),
+            KernelOperation.SparseCore or KernelOperation.Armor when shape.Columns % shape.Pattern.Group != 0
+                => KernelSupport.Unsupported($"A {shape.Pattern} matrix has a multiple of {shape.Pattern.Group} columns, not {shape.Columns}."),
             KernelOperation.Armor when shape.Rows % shape.OutputBlock != 0 || shape.Columns % shape.InputBlock != 0
                 => KernelSupport.Unsupported($"{shape} is not of whole blocks."),
             _ => KernelSupport.Supported,
@@ -43,16 +43,16 @@ public abstract class KernelBackend : IKernelBackend
     public void Multiply(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         ArgumentNullException.ThrowIfNull(layer);
-        var shape = new KernelShape(layer.Rows, layer.Columns, batch, layer.OutputWrapper?.BlockSize ?? 1, layer.InputWrapper?.BlockSize ?? 1);
+        var shape = new KernelShape(layer.Rows, layer.Columns, batch, layer.OutputWrapper?.BlockSize ?? 1, layer.InputWrapper?.BlockSize ?? 1, layer.Core.Pattern);
         Check(KernelOperation.Armor, shape, input, output);
         MultiplyInternal(layer, input, batch, output);
     }
 
     /// <inheritdoc/>
-    public void Multiply(SparseCore24 core, ReadOnlySpan<float> input, int batch, Span<float> output)
+    public void Multiply(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         ArgumentNullException.ThrowIfNull(core);
-        Check(KernelOperation.Sparse24, new KernelShape(core.Rows, core.Columns, batch), input, output);
+        Check(KernelOperation.SparseCore, new KernelShape(core.Rows, core.Columns, batch, Pattern: core.Pattern), input, output);
         MultiplyInternal(core, input, batch, output);
     }
 
@@ -86,12 +86,12 @@ public abstract class KernelBackend : IKernelBackend
     /// <param name="output">[batch, d_out]; its content is undefined before.</param>
     protected abstract void MultiplyInternal(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output);
 
-    /// <summary>Multiplies by a 2:4 core; everything is checked.</summary>
+    /// <summary>Multiplies by a sparse core; everything is checked.</summary>
     /// <param name="core">[d_out, d_in].</param>
     /// <param name="input">[batch, d_in].</param>
     /// <param name="batch">The number of inputs; may be zero.</param>
     /// <param name="output">[batch, d_out]; its content is undefined before.</param>
-    protected abstract void MultiplyInternal(SparseCore24 core, ReadOnlySpan<float> input, int batch, Span<float> output);
+    protected abstract void MultiplyInternal(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output);
 
     /// <summary>Multiplies by a block-diagonal matrix; everything is checked.</summary>
     /// <param name="matrix">[d, d].</param>

@@ -9,8 +9,8 @@ public enum KernelOperation
     /// <summary>A block-diagonal wrapper: y = B·x.</summary>
     BlockDiagonal,
 
-    /// <summary>A plain 2:4 core: y = S·x.</summary>
-    Sparse24,
+    /// <summary>A plain sparse core: y = S·x.</summary>
+    SparseCore,
 
     /// <summary>A factorised layer: y = A·(S·(B·x)).</summary>
     Armor,

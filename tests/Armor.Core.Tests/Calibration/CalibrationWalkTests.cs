@@ -1,4 +1,5 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Streams;
 using Armor.Core.Modules;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Models;
@@ -63,7 +64,7 @@ public class CalibrationWalkTests
         using CheckpointFolder checkpoint = CheckpointFolder.Open(folder.Path);
         using var model = new LayerwiseModel(checkpoint, ModelConfiguration.Load(folder.Path));
         var kept = Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, Zero).ToDictionary(entry => entry.Place, entry => entry.Statistics);
-        foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, Zero, keptBytes: 0))
+        foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, Zero, WalkStorage.Memory with { KeptBytes = 0 }))
         {
             Assert.That(statistics.Hessian!.Equals(kept[place].Hessian!) && statistics.CrossMoment!.Equals(kept[place].CrossMoment!), Is.True, place.ToString());
             statistics.Dispose();
@@ -74,6 +75,104 @@ public class CalibrationWalkTests
         {
             using Tensor zero = zeros_like(walk.DenseWeight(ModelShapes.Up));
             walk.Replace(ModelShapes.Up, zero);
+        }
+    }
+
+    [Test]
+    public void WhereActivationsLieChangesNoBit()
+    {
+        int[][] sequences = TinyLlama.Sequences(9, seed: 4);
+        using CheckpointFolder checkpoint = CheckpointFolder.Open(folder.Path);
+        using var model = new LayerwiseModel(checkpoint, ModelConfiguration.Load(folder.Path));
+        var inMemory = Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, Zero).ToDictionary(entry => entry.Place, entry => entry.Statistics);
+        long some = 64 * 32 * sizeof(float) * 3;
+        foreach (var storage in new[] { new WalkStorage("all", 0, 0, true), new WalkStorage("some", some, some, true), new WalkStorage("inputs", 0, 0) })
+        {
+            WalkStorage own = storage with { Folder = folder.File(storage.Folder!) };
+            foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, Zero, own))
+            {
+                Assert.That(
+                    statistics.Hessian!.Equals(inMemory[place].Hessian!) && statistics.CrossMoment!.Equals(inMemory[place].CrossMoment!), Is.True, place + storage.Folder);
+                statistics.Dispose();
+            }
+        }
+
+        foreach (ActivationStatistics statistics in inMemory.Values)
+        {
+            statistics.Dispose();
+        }
+
+        static void Zero(CalibrationWalk walk)
+        {
+            using Tensor zero = zeros_like(walk.DenseWeight(ModelShapes.Up));
+            walk.Replace(ModelShapes.Up, zero);
+        }
+    }
+
+    [TestCase(0L)]
+    [TestCase(long.MaxValue)]
+    public void AWalkGoesOnFromTheLastBoundary(long streamBytes)
+    {
+        int[][] sequences = TinyLlama.Sequences(9, seed: 4);
+        using CheckpointFolder checkpoint = CheckpointFolder.Open(folder.Path);
+        using var model = new LayerwiseModel(checkpoint, ModelConfiguration.Load(folder.Path));
+        var storage = new WalkStorage(folder.File("resumed" + streamBytes), streamBytes, 0, true);
+        var whole = Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment).ToDictionary(entry => entry.Place, entry => entry.Statistics);
+        // Left within the second layer, after attention has been passed.
+        foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, storage: storage))
+        {
+            statistics.Dispose();
+            if (place == (1, LinearGroup.MlpInput))
+            {
+                break;
+            }
+        }
+
+        Assert.That(Start(lastStart: 0), Is.Zero, "a boundary behind what is wanted is of no use");
+        Assert.That(Directory.Exists(storage.Folder), Is.False);
+        foreach (var (_, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, storage: storage).Take(5))
+        {
+            statistics.Dispose();
+        }
+
+        var places = new List<(int, LinearGroup)>();
+        foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment, storage: storage, lastStart: 1))
+        {
+            places.Add(place);
+            Assert.That(statistics.Hessian!.Equals(whole[place].Hessian!) && statistics.CrossMoment!.Equals(whole[place].CrossMoment!), Is.True, place.ToString());
+            statistics.Dispose();
+            if (place.Group == LinearGroup.MlpInput)
+            {
+                break;
+            }
+        }
+
+        Assert.That(places[0], Is.EqualTo((1, LinearGroup.AttentionInput)));
+        string file = Directory.GetFiles(storage.Folder!, "dense.00001.f32").Single();
+        using (var stream = new FileStream(file, FileMode.Open))
+        {
+            stream.Position = stream.Length / 2;
+            int old = stream.ReadByte();
+            stream.Position--;
+            stream.WriteByte((byte)(old ^ 1));
+        }
+
+        Assert.That(Start(lastStart: 1), Is.Zero, "damage is found, and the walk begins anew");
+        foreach (ActivationStatistics statistics in whole.Values)
+        {
+            statistics.Dispose();
+        }
+
+        int Start(int lastStart)
+        {
+            IReadOnlyList<CalibrationBatch> batches = CalibrationBatch.Create(sequences, 64, CPU);
+            using var walk = new CalibrationWalk(model, batches, CalibrationMode.Sequential, true, storage, lastStart);
+            foreach (CalibrationBatch batch in batches)
+            {
+                batch.Dispose();
+            }
+
+            return walk.FirstLayer;
         }
     }
 
@@ -118,7 +217,7 @@ public class CalibrationWalkTests
             foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, ActivationMoments.CrossMoment))
             {
                 statistics.Dispose();
-                if (place.Group == LinearGroup.AttentionOutput)
+                if (place.Group == LinearGroup.MlpOutput)
                 {
                     perLayer.Add(DisposeScopeManager.Statistics.ThreadTotalLiveCount);
                 }
@@ -135,11 +234,12 @@ public class CalibrationWalkTests
         CalibrationMode mode,
         ActivationMoments moments,
         Action<CalibrationWalk>? afterFirstMlpInput = null,
-        long keptBytes = CalibrationWalk.DefaultKeptBytes)
+        WalkStorage? storage = null,
+        int lastStart = 0)
     {
         IReadOnlyList<CalibrationBatch> batches = CalibrationBatch.Create(sequences, 64, CPU);
-        using var walk = new CalibrationWalk(model, batches, mode, moments.HasFlag(ActivationMoments.CrossMoment), keptBytes);
-        for (int layer = 0; layer < TinyLlama.LayerCount; layer++)
+        using var walk = new CalibrationWalk(model, batches, mode, moments.HasFlag(ActivationMoments.CrossMoment), storage, lastStart);
+        for (int layer = walk.FirstLayer; layer < TinyLlama.LayerCount; layer++)
         {
             walk.EnterLayer(layer);
             foreach (LinearGroup group in Groups)
@@ -152,6 +252,8 @@ public class CalibrationWalkTests
 
                 walk.Pass(group, CancellationToken.None);
             }
+
+            walk.CompleteLayer(layer);
         }
 
         foreach (CalibrationBatch batch in batches)
@@ -169,7 +271,7 @@ public class CalibrationWalkTests
         foreach (int[] sequence in sequences)
         {
             using var scope = NewDisposeScope();
-            Tensor x = model.Embed([tensor(sequence.Select(token => (long)token).ToArray()).unsqueeze(0)]).Single();
+            Tensor x = model.Embed(tensor(sequence.Select(token => (long)token).ToArray()).unsqueeze(0));
             for (int index = 0; index < TinyLlama.LayerCount; index++)
             {
                 using LoadedLayer loaded = model.LoadLayer(index);

@@ -103,7 +103,7 @@ public sealed class ArmorModelLoadTests
                 weight[i] = (i % 4) < 2 ? weight[i] : 0;
             }
 
-            return new ArmorLayer(null, SparseCore24.FromDense(weight, configuration.VocabularySize, configuration.HiddenSize), null);
+            return new ArmorLayer(null, SparseCore.FromDense(weight, configuration.VocabularySize, configuration.HiddenSize), null);
         });
         using ArmorModel pruned = ArmorModel.Load(folder.File("pruned"));
         using CausalLanguageModel torch = CausalLanguageModel.Load(folder.File("pruned"));

@@ -29,7 +29,7 @@ internal class DenseOnlyBackend : KernelBackend
     protected override void MultiplyInternal(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output) =>
         throw new InvalidOperationException("Not supported, and called all the same.");
 
-    protected override void MultiplyInternal(SparseCore24 core, ReadOnlySpan<float> input, int batch, Span<float> output) =>
+    protected override void MultiplyInternal(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output) =>
         throw new InvalidOperationException("Not supported, and called all the same.");
 
     protected override void MultiplyInternal(BlockDiagonalMatrix matrix, ReadOnlySpan<float> input, int batch, Span<float> output) =>

@@ -94,7 +94,7 @@ internal static class FamilyModels
             dense[group + random.Next(2, 4)] = Normal(random) * 0.35f;
         }
 
-        return new ArmorLayer(RandomWrapper(rows, random), SparseCore24.FromDense(dense, rows, columns), RandomWrapper(columns, random));
+        return new ArmorLayer(RandomWrapper(rows, random), SparseCore.FromDense(dense, rows, columns), RandomWrapper(columns, random));
     }
 
     private static BlockDiagonalMatrix? RandomWrapper(int size, Random random)

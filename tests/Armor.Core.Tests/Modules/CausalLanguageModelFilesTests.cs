@@ -49,7 +49,7 @@ public sealed class CausalLanguageModelFilesTests
             var random = new Random(1);
             layer = new ArmorLayer(
                 new BlockDiagonalMatrix(3, 16, [.. Enumerable.Range(0, 768).Select(_ => random.NextSingle() - 0.5f)]),
-                SparseCore24.FromDense(source.ReadFloat32(Linear + ".weight"), 48, 32),
+                SparseCore.FromDense(source.ReadFloat32(Linear + ".weight"), 48, 32),
                 null);
             writer.Write(Linear, layer);
             writer.Commit();

@@ -27,7 +27,7 @@ internal class MagnitudeLinearPruner : ILinearPruner
         }
 
         float scale = (float)(1 + (0.1 / (1 + mean)));
-        var core = SparseCore24.FromDense([.. values.Select(value => value * scale)], (int)weight.shape[0], (int)weight.shape[1]);
+        var core = SparseCore.FromDense([.. values.Select(value => value * scale)], (int)weight.shape[0], (int)weight.shape[1]);
         progress?.Report(mean);
         return new PrunedLinear(new ArmorLayer(null, core, null), mean, 2 * mean, [$"mean {mean:r}"]);
     }

@@ -159,7 +159,7 @@ public class ArmorCheckpointTests
                 source.Cancel();
                 return TinyModel.Layer(linear);
             },
-            source.Token));
+            cancellationToken: source.Token));
         Assert.That(Directory.GetFileSystemEntries(folder.Path), Has.Length.EqualTo(1));
     }
 
@@ -186,7 +186,7 @@ public class ArmorCheckpointTests
         var values = core.Values.ToArray();
         values[13] = float.NaN;
         var error = Assert.Throws<CheckpointException>(() => ArmorCheckpointWriter.Write(
-            dense, folder.File("armor"), [TinyModel.First], TensorElementType.Float32, _ => new ArmorLayer(null, new SparseCore24(8, 12, values, core.Mask.ToArray()), null)))!;
+            dense, folder.File("armor"), [TinyModel.First], TensorElementType.Float32, _ => new ArmorLayer(null, new SparseCore(8, 12, values, core.Mask.ToArray()), null)))!;
         Assert.That((error.Tensor, error.Found), Is.EqualTo((TinyModel.First + ".armor.core_values", "NaN at element 13 of [8, 6]")));
     }
 

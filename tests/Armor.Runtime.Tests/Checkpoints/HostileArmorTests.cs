@@ -12,8 +12,8 @@ public class HostileArmorTests
 
     [TestCase("\"version\": 1", "\"version\": 2", "version", "1", "2")]
     [TestCase("\"version\": 1", "\"version\": \"1\"", "version", "1", "\"1\"")]
-    [TestCase("\"pattern\": \"2:4\"", "\"pattern\": \"1:4\"", "pattern", "\"2:4\"", "\"1:4\"")]
-    [TestCase("\"pattern\"", "\"other\"", "pattern", "\"2:4\"", "nothing")]
+    [TestCase("\"pattern\": \"2:4\"", "\"pattern\": \"4:4\"", "pattern", "\"N:M\" with 1 ≤ N < M ≤ 16", "\"4:4\"")]
+    [TestCase("\"pattern\": \"2:4\"", "\"pattern\": 24", "pattern", "\"N:M\" with 1 ≤ N < M ≤ 16", "24")]
     [TestCase("\"crc32c\"", "\"md5\"", "checksum", "\"crc32c\"", "\"md5\"")]
     [TestCase("\"element_type\": \"F32\"", "\"element_type\": \"U8\"", "element_type", "F32, F16, BF16 or F64", "\"U8\"")]
     [TestCase("\"armor\": {", "\"armor\": 3, \"old\": {", "is not an object", "an object", "3")]
@@ -100,8 +100,8 @@ public class HostileArmorTests
         Rewrite(folder, _ => { }, checksums: true, _ => { });
         using var armor = ArmorCheckpoint.Open(folder.File("armor"));
         var error = Assert.Throws<CheckpointException>(() => armor.ReadLayer(TinyModel.First))!;
-        Assert.That((error.Tensor, error.Expected, error.Found), Is.EqualTo((Mask, "two bits", "0")));
-        Assert.That(error.Problem, Does.Contain("row 0, columns 0 to 3"));
+        Assert.That((error.Tensor, error.Expected, error.Found), Is.EqualTo((Mask, "2 bits", "0")));
+        Assert.That(error.Problem, Does.Contain("not 2:4: Row 0, columns 0 to 3"));
     }
 
     [Test]

@@ -23,7 +23,7 @@ public class ArmorLayerTests
             layer =>
             {
                 var dense = layer.Core.ToDense();
-                var packed = SparseCore24.FromDense(dense, layer.Rows, layer.Columns);
+                var packed = SparseCore.FromDense(dense, layer.Rows, layer.Columns, layer.Core.Pattern);
                 Assert.That(packed.ToDense(), Is.EqualTo(dense));
                 Assert.That(packed.Mask.ToArray(), Is.EqualTo(layer.Core.Mask.ToArray()));
                 Assert.That(packed.Values.ToArray(), Is.EqualTo(layer.Core.Values.ToArray()));
@@ -33,7 +33,7 @@ public class ArmorLayerTests
     [Test]
     public void FreePlacesFillTheLowestColumns()
     {
-        var core = SparseCore24.FromDense([0, 0, 0, 0, 0, 0, 0, 5, 7, 0, 0, 0], 1, 12);
+        var core = SparseCore.FromDense([0, 0, 0, 0, 0, 0, 0, 5, 7, 0, 0, 0], 1, 12);
         Assert.That(core.Mask.ToArray(), Is.EqualTo(new byte[] { 0b1001_0011, 0b0011 }));
         Assert.That(core.Values.ToArray(), Is.EqualTo([0f, 0, 0, 5, 7, 0]));
     }
@@ -41,29 +41,44 @@ public class ArmorLayerTests
     [Test]
     public void AThirdNonZeroIsAnErrorAtItsPlace()
         => Assert.That(
-            () => SparseCore24.FromDense([1, 0, 2, 0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0], 2, 8),
-            Throws.ArgumentException.With.Message.Contains("Row 0, columns 4 to 7: 3 non-zeros, not at most two."));
+            () => SparseCore.FromDense([1, 0, 2, 0, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0], 2, 8),
+            Throws.ArgumentException.With.Message.Contains("Row 0, columns 4 to 7: 3 non-zeros, not at most 2."));
 
-    [TestCase(0b0011_0001, "Row 0, columns 0 to 3: 1 bits, not two.")]
-    [TestCase(0b0111_0011, "Row 0, columns 4 to 7: 3 bits, not two.")]
-    [TestCase(0b1111_0000, "Row 0, columns 0 to 3: 0 bits, not two.")]
+    [TestCase(0b0011_0001, "Row 0, columns 0 to 3: 1 bits, not 2.")]
+    [TestCase(0b0111_0011, "Row 0, columns 4 to 7: 3 bits, not 2.")]
+    [TestCase(0b1111_0000, "Row 0, columns 0 to 3: 0 bits, not 2.")]
     public void AMaskOfOtherThanTwoBitsIsAnError(int mask, string message)
-        => Assert.That(() => new SparseCore24(1, 8, new float[4], [(byte)mask]), Throws.ArgumentException.With.Message.Contains(message));
+        => Assert.That(() => new SparseCore(1, 8, new float[4], [(byte)mask]), Throws.ArgumentException.With.Message.Contains(message));
+
+    [Test]
+    public void GroupsAcrossBytesAreChecked()
+    {
+        // 3:5 in ten columns: 5 to 9 lie in both bytes.
+        var pattern = new SparsityPattern(3, 5);
+        Assert.That(() => new SparseCore(1, 10, new float[6], [0b1110_0111, 0], pattern), Throws.Nothing);
+        Assert.That(
+            () => new SparseCore(1, 10, new float[6], [0b1110_0111, 0b01], pattern),
+            Throws.ArgumentException.With.Message.Contains("Row 0, columns 5 to 9: 4 bits, not 3."));
+        Assert.That(
+            () => new SparseCore(1, 10, new float[6], [0b1110_0111, 0b100], pattern),
+            Throws.ArgumentException.With.Message.Contains("Row 0, columns 10 to 15: 1 bits, not 0."));
+        Assert.That(() => new SparseCore(1, 10, new float[6], [0b1110_0111, 0]), Throws.ArgumentException.With.Message.Contains("2:4"));
+    }
 
     [Test]
     public void BitsBeyondTheLastColumnAreAnError()
         => Assert.That(
-            () => new SparseCore24(2, 4, new float[4], [0b0011, 0b0011_0011]),
+            () => new SparseCore(2, 4, new float[4], [0b0011, 0b0011_0011]),
             Throws.ArgumentException.With.Message.Contains("Row 1, columns 4 to 7"));
 
     [Test]
     public void SizesAreChecked()
     {
-        var core = new SparseCore24(2, 4, new float[4], [3, 3]);
-        Assert.That(() => new SparseCore24(1, 6, new float[3], [3]), Throws.ArgumentException.With.Message.Contains("multiple of four"));
-        Assert.That(() => new SparseCore24(2, 4, new float[3], [3, 3]), Throws.ArgumentException.With.Message.Contains("keeps 4 values, not 3"));
-        Assert.That(() => new SparseCore24(2, 4, new float[4], [3]), Throws.ArgumentException.With.Message.Contains("2 bytes of mask, not 1"));
-        Assert.That(() => new SparseCore24(int.MaxValue, 8, [], []), Throws.ArgumentException);
+        var core = new SparseCore(2, 4, new float[4], [3, 3]);
+        Assert.That(() => new SparseCore(1, 6, new float[3], [3]), Throws.ArgumentException.With.Message.Contains("multiple of 4"));
+        Assert.That(() => new SparseCore(2, 4, new float[3], [3, 3]), Throws.ArgumentException.With.Message.Contains("keeps 4 values, not 3"));
+        Assert.That(() => new SparseCore(2, 4, new float[4], [3]), Throws.ArgumentException.With.Message.Contains("2 bytes of mask, not 1"));
+        Assert.That(() => new SparseCore(int.MaxValue, 8, [], []), Throws.ArgumentException);
         Assert.That(() => new BlockDiagonalMatrix(2, 3, new float[17]), Throws.ArgumentException.With.Message.Contains("18 values, not 17"));
         Assert.That(() => new BlockDiagonalMatrix(int.MaxValue, int.MaxValue, []), Throws.ArgumentException);
         Assert.That(() => new ArmorLayer(BlockDiagonalMatrix.Identity(1, 4), core, null), Throws.ArgumentException.With.Message.Contains("4 rows, the core 2"));
@@ -83,6 +98,8 @@ public class ArmorLayerTests
     {
         var layer = Generators.RandomLayer(8, 12, 4, 6, 1);
         Assert.That(layer.StorageBytes(TensorElementType.BFloat16), Is.EqualTo(((8 * 4) + (8 * 6) + (12 * 6)) * 2 + (8 * 2)));
+        var most = Generators.RandomLayer(8, 16, 4, null, 1, new SparsityPattern(6, 8));
+        Assert.That(most.StorageBytes(TensorElementType.BFloat16), Is.EqualTo(((8 * 12) + (8 * 4)) * 2 + (8 * 2)));
     }
 
     [Test]

@@ -6,34 +6,44 @@ namespace Armor.Runtime.Tests.Factorization;
 /// <summary>Random factors, for properties.</summary>
 internal static class Generators
 {
-    private static readonly int[] Patterns = [0b0011, 0b0101, 0b1001, 0b0110, 0b1010, 0b1100];
+    /// <summary>2:4 and others: groups of a byte, across bytes, of two bytes, and mostly kept ones.</summary>
+    public static readonly SparsityPattern[] Patterns = [new(2, 4), new(1, 4), new(4, 8), new(6, 8), new(3, 5), new(1, 2), new(2, 3), new(5, 16), new(15, 16)];
 
-    /// <summary>Layers up to 24×48 whose wrappers may be absent, of unequal block sizes.</summary>
+    /// <summary>Layers of any pattern whose wrappers may be absent, of unequal block sizes.</summary>
     public static readonly Gen<ArmorLayer> Layer =
-        Gen.Select(Gen.Int[1, 4], Gen.Int[1, 6], Gen.Int[1, 4], Gen.Int[1, 3], Gen.Int[0, 3], Gen.Int).Select((outBlocks, outSize, inBlocks, inQuarter, absent, seed) =>
-            RandomLayer(outBlocks * outSize, inBlocks * inQuarter * 4, (absent & 1) == 0 ? outSize : null, (absent & 2) == 0 ? inQuarter * 4 : null, seed));
+        Gen.Select(Gen.Int[1, 4], Gen.Int[1, 6], Gen.Int[1, 4], Gen.Int[1, 3], Gen.Int[0, 3], Gen.Int[0, Patterns.Length - 1].Select(index => Patterns[index]), Gen.Int).Select(
+            (outBlocks, outSize, inBlocks, inGroups, absent, pattern, seed) => RandomLayer(
+                outBlocks * outSize,
+                inBlocks * inGroups * pattern.Group,
+                (absent & 1) == 0 ? outSize : null,
+                (absent & 2) == 0 ? inGroups * pattern.Group : null,
+                seed,
+                pattern));
 
-    public static ArmorLayer RandomLayer(int rows, int columns, int? outputBlock, int? inputBlock, int seed)
+    public static ArmorLayer RandomLayer(int rows, int columns, int? outputBlock, int? inputBlock, int seed, SparsityPattern pattern = default)
     {
         var random = new Random(seed);
         return new ArmorLayer(
             outputBlock is { } a ? new BlockDiagonalMatrix(rows / a, a, Values(random, rows * a)) : null,
-            RandomCore(rows, columns, random),
+            RandomCore(rows, columns, random, pattern),
             inputBlock is { } b ? new BlockDiagonalMatrix(columns / b, b, Values(random, columns * b)) : null);
     }
 
-    public static SparseCore24 RandomCore(int rows, int columns, Random random)
+    public static SparseCore RandomCore(int rows, int columns, Random random, SparsityPattern pattern = default)
     {
         var mask = new byte[rows * ((columns + 7) / 8)];
         for (var row = 0; row < rows; row++)
         {
-            for (var group = 0; group < columns / 4; group++)
+            for (var first = 0; first < columns; first += pattern.Group)
             {
-                mask[(row * ((columns + 7) / 8)) + (group / 2)] |= (byte)(Patterns[random.Next(6)] << (group % 2 * 4));
+                foreach (var column in Enumerable.Range(first, pattern.Group).OrderBy(_ => random.Next()).Take(pattern.Kept))
+                {
+                    mask[(row * ((columns + 7) / 8)) + (column / 8)] |= (byte)(1 << (column % 8));
+                }
             }
         }
 
-        return new SparseCore24(rows, columns, Values(random, rows * columns / 2), mask);
+        return new SparseCore(rows, columns, Values(random, rows * columns / pattern.Group * pattern.Kept), mask, pattern);
     }
 
     public static float[] Values(Random random, int count) => [.. Enumerable.Range(0, count).Select(_ => (float)((random.NextDouble() * 2) - 1))];
@@ -61,7 +71,7 @@ internal static class Generators
     }
 
     /// <summary>A core with its zeros, read bit by bit.</summary>
-    public static double[,] Dense(SparseCore24 core)
+    public static double[,] Dense(SparseCore core)
     {
         var dense = new double[core.Rows, core.Columns];
         var next = 0;

@@ -39,6 +39,14 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
     }
 
     [Test]
+    public void SparseOfEveryPattern([ValueSource(typeof(Generators), nameof(Generators.Patterns))] SparsityPattern pattern, [Range(1, 12)] int groups)
+    {
+        var random = new Random(groups);
+        var core = Generators.RandomCore(3, groups * pattern.Group, random, pattern);
+        Check(Generators.Dense(core), 2, random, (input, output) => backend.Multiply(core, input, 2, output));
+    }
+
+    [Test]
     public void BlockDiagonalOfEveryBlock([Range(1, 40)] int block, [Values(1, 3)] int count)
     {
         var random = new Random(block);
@@ -111,8 +119,8 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
     [TestCase(KernelOperation.BlockDiagonal, 6, 6, 1, 3, true)]
     [TestCase(KernelOperation.BlockDiagonal, 6, 6, 1, 4, false)]
     [TestCase(KernelOperation.BlockDiagonal, 6, 9, 1, 3, false)]
-    [TestCase(KernelOperation.Sparse24, 3, 8, 1, 1, true)]
-    [TestCase(KernelOperation.Sparse24, 3, 6, 1, 1, false)]
+    [TestCase(KernelOperation.SparseCore, 3, 8, 1, 1, true)]
+    [TestCase(KernelOperation.SparseCore, 3, 6, 1, 1, false)]
     [TestCase(KernelOperation.Armor, 6, 8, 3, 4, true)]
     [TestCase(KernelOperation.Armor, 6, 8, 4, 4, false)]
     [TestCase((KernelOperation)99, 4, 4, 1, 1, false)]
@@ -121,6 +129,14 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
         var support = backend.Supports(operation, new KernelShape(rows, columns, 2, outputBlock, inputBlock), TensorElementType.Float32);
         Assert.That(support.IsSupported, Is.EqualTo(expected));
         Assert.That(support.Reason, expected ? Is.Null : Is.Not.Empty);
+    }
+
+    [Test]
+    public void SupportGoesByThePattern()
+    {
+        var shape = new KernelShape(4, 12, 1, Pattern: new SparsityPattern(4, 8));
+        Assert.That(backend.Supports(KernelOperation.SparseCore, shape, TensorElementType.Float32).Reason, Does.Contain("4:8").And.Contain("12"));
+        Assert.That(backend.Supports(KernelOperation.Armor, shape with { Columns = 16 }, TensorElementType.Float32).IsSupported, Is.True);
     }
 
     [Test]
@@ -182,9 +198,10 @@ public class SimdBackendTests() : KernelConformanceTests(new SimdBackend(), 1e-1
         var core = Generators.RandomCore(1, columns, random);
         var values = Enumerable.Range(0, columns / 2).Select(_ => (float)random.Next(-8, 9)).ToArray();
         var input = Enumerable.Range(0, columns).Select(_ => (float)random.Next(-8, 9)).ToArray();
-        var expected = SparseDotProduct.ComputeScalar(values, core.Mask.Span, input, 0);
-        Assert.That(SparseDotProduct.Compute256(values, core.Mask.Span, input), Is.EqualTo(expected));
-        Assert.That(SparseDotProduct.Compute128(values, core.Mask.Span, input), Is.EqualTo(expected));
-        Assert.That(SparseDotProduct.Compute(values, core.Mask.Span, input), Is.EqualTo(expected));
+        var expected = SparseDotProduct.ComputeScalar(values, core.Mask.Span, input, 0, 0);
+        Assert.That(SparseDotProduct.ComputeAny256(values, core.Mask.Span, input), Is.EqualTo(expected));
+        Assert.That(SparseDotProduct.ComputeFours256(values, core.Mask.Span, input), Is.EqualTo(expected));
+        Assert.That(SparseDotProduct.ComputeTwoFour128(values, core.Mask.Span, input), Is.EqualTo(expected));
+        Assert.That(SparseDotProduct.Compute(core.Pattern, values, core.Mask.Span, input), Is.EqualTo(expected));
     }
 }

@@ -11,6 +11,7 @@ internal static class PartFile
     public const string Extension = ".safetensors";
 
     private const string ReportKey = "report";
+    private const string PatternKey = "pattern";
     private const string Input = "input_blocks";
     private const string Output = "output_blocks";
     private const string Values = "core_values";
@@ -27,9 +28,13 @@ internal static class PartFile
         var tensors = new List<TensorDescription>();
         AddWrapper(Input, layer.InputWrapper);
         AddWrapper(Output, layer.OutputWrapper);
-        tensors.Add(new TensorDescription(Values, type, [layer.Rows, layer.Columns / 2]));
+        tensors.Add(new TensorDescription(Values, type, [layer.Rows, layer.Core.RowValueCount]));
         tensors.Add(new TensorDescription(Mask, TensorElementType.UInt8, [layer.Rows, maskBytes]));
-        var metadata = new Dictionary<string, string> { [ReportKey] = JsonSerializer.Serialize(report, ResumingJson.Default.LinearPruningReport) };
+        var metadata = new Dictionary<string, string>
+        {
+            [ReportKey] = JsonSerializer.Serialize(report, ResumingJson.Default.LinearPruningReport),
+            [PatternKey] = layer.Core.Pattern.ToString(),
+        };
 
         using SafetensorsWriter writer = SafetensorsWriter.Create(path, tensors, metadata);
         WriteWrapper(Input, layer.InputWrapper);
@@ -61,6 +66,32 @@ internal static class PartFile
     public static (ArmorLayer Layer, LinearPruningReport Report) Read(string path)
     {
         using SafetensorsFile file = SafetensorsFile.Open(path);
+        LinearPruningReport report = ReadReport(file);
+        if (!file.Metadata.TryGetValue(PatternKey, out string? text) || !SparsityPattern.TryParse(text, out SparsityPattern pattern))
+        {
+            throw new CheckpointException(path, "not a finished linear; delete the file to prune it again", null, "a pattern N:M in the metadata", text ?? "none");
+        }
+
+        var core = new SparseCore(report.Rows, report.Columns, file.ReadFloat32(Values), file.GetBytes(Mask).ToArray(), pattern);
+        return (new ArmorLayer(ReadWrapper(Output), core, ReadWrapper(Input)), report);
+
+        BlockDiagonalMatrix? ReadWrapper(string name) =>
+            file.Tensors.TryGetValue(name, out TensorDescription? tensor)
+                ? new BlockDiagonalMatrix(checked((int)tensor.Shape[0]), checked((int)tensor.Shape[1]), file.ReadFloat32(name))
+                : null;
+    }
+
+    /// <summary>Reads how a finished linear went, and not its factors.</summary>
+    /// <param name="path">Its file.</param>
+    /// <exception cref="CheckpointException">Not a whole part.</exception>
+    public static LinearPruningReport ReadReport(string path)
+    {
+        using SafetensorsFile file = SafetensorsFile.Open(path);
+        return ReadReport(file);
+    }
+
+    private static LinearPruningReport ReadReport(SafetensorsFile file)
+    {
         LinearPruningReport? report;
         try
         {
@@ -70,20 +101,10 @@ internal static class PartFile
         }
         catch (JsonException exception)
         {
-            throw new CheckpointException(path, "the report of a finished linear is not readable", null, "JSON", exception.Message, exception);
+            throw new CheckpointException(file.Path, "the report of a finished linear is not readable", null, "JSON", exception.Message, exception);
         }
 
-        if (report is null)
-        {
-            throw new CheckpointException(path, "not a finished linear; delete the file to prune it again", null, "a report in the metadata", "none");
-        }
-
-        var core = new SparseCore24(report.Rows, report.Columns, file.ReadFloat32(Values), file.GetBytes(Mask).ToArray());
-        return (new ArmorLayer(ReadWrapper(Output), core, ReadWrapper(Input)), report);
-
-        BlockDiagonalMatrix? ReadWrapper(string name) =>
-            file.Tensors.TryGetValue(name, out TensorDescription? tensor)
-                ? new BlockDiagonalMatrix(checked((int)tensor.Shape[0]), checked((int)tensor.Shape[1]), file.ReadFloat32(name))
-                : null;
+        return report
+            ?? throw new CheckpointException(file.Path, "not a finished linear; delete the file to prune it again", null, "a report in the metadata", "none");
     }
 }

@@ -2,7 +2,8 @@ namespace Armor.Core.Pruning.Resuming;
 
 /// <summary>
 /// The folder <c>OUT.partial</c> beside an output folder, in which a run keeps what it has finished until the output is complete:
-/// <c>state.json</c> with the run's fingerprint, one file for each finished linear, and the output while it is put together. Every file is
+/// <c>state.json</c> with the run's fingerprint, one file for each finished linear, the calibration's activations at the last layer boundary, and the
+/// output while it is put together. Every file is
 /// written under another name and renamed, so a kill at any moment leaves nothing half-written that counts.
 /// </summary>
 internal sealed class PruningWorkspace : IDisposable
@@ -10,6 +11,7 @@ internal sealed class PruningWorkspace : IDisposable
     private const string StateName = "state.json";
     private const string LockName = ".lock";
     private const string AssemblyName = "assembled";
+    private const string ActivationsName = "activations";
 
     private readonly string folder;
     private readonly string output;
@@ -26,6 +28,9 @@ internal sealed class PruningWorkspace : IDisposable
 
     /// <summary>Where the output is put together before it gets its name; does not exist at first.</summary>
     public string AssemblyFolder => Path.Combine(folder, AssemblyName);
+
+    /// <summary>Where the walk keeps its activations; need not exist.</summary>
+    public string ActivationFolder => Path.Combine(folder, ActivationsName);
 
     /// <summary>The report of the run whose output has its name already, so that only the clean-up is missing; else null.</summary>
     public IReadOnlyList<LinearPruningReport>? Published => IsFilled(output) ? state.Finished : null;
@@ -86,7 +91,7 @@ internal sealed class PruningWorkspace : IDisposable
             else
             {
                 RequireSameRun(folder, state, fingerprint);
-                DeleteAllBut(folder, name => name is StateName or LockName || name.EndsWith(PartFile.Extension, StringComparison.Ordinal));
+                DeleteAllBut(folder, name => name is StateName or LockName or ActivationsName || name.EndsWith(PartFile.Extension, StringComparison.Ordinal));
             }
 
             return new PruningWorkspace(output, lease, state);
@@ -115,6 +120,15 @@ internal sealed class PruningWorkspace : IDisposable
         }
 
         Directory.Move(AssemblyFolder, output);
+    }
+
+    /// <summary>Deletes the activations: every linear is finished, and the output needs the room.</summary>
+    public void DeleteActivations()
+    {
+        if (Directory.Exists(ActivationFolder))
+        {
+            Directory.Delete(ActivationFolder, recursive: true);
+        }
     }
 
     /// <summary>Deletes the workspace: the run is over.</summary>

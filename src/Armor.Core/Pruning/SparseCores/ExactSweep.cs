@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using Armor.Core.Pruning.Losses;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -12,10 +11,10 @@ namespace Armor.Core.Pruning.SparseCores;
 /// </summary>
 public sealed class ExactSweep : ISparseCoreSelector, IDisposable
 {
-    // Rows of the identity are handed out in lots of this many, so that a work item is worth its dispatch.
-    private const int RowsPerItem = 32;
-
     private readonly HessianBlocks hessians = new();
+
+    /// <summary>The number of lanes, for tests; <see langword="null"/>: the widest that the hardware has and the blocks fill.</summary>
+    internal int? Lanes { get; init; }
 
     /// <inheritdoc/>
     public void Step(ArmorFactorization factorization, StepContext context)
@@ -46,114 +45,59 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
     /// <summary>Frees what was kept between steps.</summary>
     public void Dispose() => hessians.Dispose();
 
+    // G = Aᵀ·W·(H·Bᵀ) − P·S·Q
     private void SweepSeparable(ArmorFactorization factorization, StepContext context, Tensor? gram, Tensor core, long width)
     {
-        long columns = factorization.Columns;
-        Tensor q = CoreSystems.InputGram(factorization, hessians.Of(context.Loss, columns, width), 0).contiguous();
-        Tensor r = CoreSystems.Project(factorization, context.Loss.MultiplyHessian(context.Target, 0, columns), 0, columns);
-        Tensor stripsOfR = BlockDiagonalProduct.ColumnBlocks(r, width);
-        Tensor t = bmm(BlockDiagonalProduct.ColumnBlocks(core, width), q);
-        SweepAll(q, stripsOfR, t, gram, core, 0, factorization.OutputBlockSize, context);
+        Tensor own = hessians.Of(context.Loss, factorization.Columns, width);
+        Tensor m = factorization.InputBlocks is { } b ? bmm(own, b.transpose(1, 2)) : own;
+        Tensor q = CoreSystems.InputGram(factorization, own, 0);
+        Sweep(factorization, context, new Strips(context.Target, m, q, 0, FromChanges: false), gram, core);
     }
 
-    private static void SweepCoupled(ArmorFactorization factorization, StepContext context, Tensor? gram, Tensor core, long unit)
+    // G = Aᵀ·(E·H)·Bᵀ − P·Δ·Q, strip by strip
+    private void SweepCoupled(ArmorFactorization factorization, StepContext context, Tensor? gram, Tensor core, long unit)
     {
         Tensor error = context.Target - factorization.Product();
         foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, unit))
         {
             context.CancellationToken.ThrowIfCancellationRequested();
             using var stripScope = NewDisposeScope();
-            Tensor old = core.narrow(1, first, count).contiguous();
-            Tensor q = CoreSystems.InputGram(factorization, context.Loss.HessianBlock(first, count).unsqueeze(0), first).contiguous();
-            Tensor t = old.matmul(q[0]);
-            Tensor r = CoreSystems.Project(factorization, context.Loss.MultiplyHessian(error, first, count), first, count);
-            r = r.Plus(gram is null ? t : BlockDiagonalProduct.Left(gram, t));
-            SweepAll(q, r.contiguous().unsqueeze(0), t.unsqueeze(0), gram, core, first, factorization.OutputBlockSize, context);
+            Tensor old = core.narrow(1, first, count).clone();
+            Tensor q = CoreSystems.InputGram(factorization, context.Loss.HessianBlock(first, count).unsqueeze(0), first);
+            Tensor? m = CoreSystems.InputBlocks(factorization, first, count)?.transpose(1, 2);
+            Tensor residual = context.Loss.MultiplyHessian(error, first, count);
+            Sweep(factorization, context, new Strips(residual, m, q, first, FromChanges: true), gram, core);
 
             Tensor moved = BlockDiagonalProduct.Right(core.narrow(1, first, count) - old, CoreSystems.InputBlocks(factorization, first, count));
             error.narrow(1, first, count).sub_(factorization.MultiplyOutput(moved.contiguous()));
         }
     }
 
-    private static unsafe void SweepAll(
-        Tensor q, Tensor r, Tensor t, Tensor? gram, Tensor core, long firstColumn, long outputBlock, StepContext context)
+    private unsafe void Sweep(ArmorFactorization factorization, StepContext context, Strips strips, Tensor? gram, Tensor core)
     {
-        int strips = (int)q.shape[0];
+        Tensor x = strips.X.contiguous();
+        Tensor q = strips.Q.contiguous();
+        Tensor? m = strips.M?.contiguous();
+        Tensor? a = factorization.OutputBlocks?.contiguous();
+        int count = (int)q.shape[0];
         int width = (int)q.shape[1];
-        long rows = core.shape[0];
-        long columns = core.shape[1];
-        int rowBlocks = (int)(rows / outputBlock);
-        int blocksPerItem = (int)Math.Max(1, RowsPerItem / outputBlock);
-        int itemsPerStrip = (rowBlocks + blocksPerItem - 1) / blocksPerItem;
-
-        float* qs = CoreSystems.Pointer(q);
-        float* rs = CoreSystems.Pointer(r);
-        float* ts = CoreSystems.Pointer(t);
-        float* ps = gram is null ? null : CoreSystems.Pointer(gram);
-        float* ss = CoreSystems.Pointer(core) + firstColumn;
-        int coefficientLength = width / 4 * MaskPairs.CoefficientsPerGroup;
-        float* coefficients = (float*)NativeMemory.AlignedAlloc((nuint)strips * (nuint)coefficientLength * sizeof(float), 64);
-        try
+        using var task = new SweepTask(core.shape[0], a is null ? 0 : (int)a.shape[1], count, width, Lanes)
         {
-            for (int strip = 0; strip < strips; strip++)
-            {
-                MaskPairs.Prepare(qs + ((long)strip * width * width), width, width, coefficients + ((long)strip * coefficientLength));
-            }
-
-            var options = new ParallelOptions
-            {
-                MaxDegreeOfParallelism = context.MaxDegreeOfParallelism,
-                CancellationToken = context.CancellationToken,
-            };
-            int items = strips * itemsPerStrip;
-            if (context.MaxDegreeOfParallelism == 1 || (long)width * rows * strips < 32 * 1024)
-            {
-                for (int item = 0; item < items; item++)
-                {
-                    Item(item);
-                }
-            }
-            else
-            {
-                Parallel.For(0, items, options, Item);
-            }
-        }
-        finally
-        {
-            NativeMemory.AlignedFree(coefficients);
-        }
-
-        // Rows of one strip are neighbours in the numbering, so that a thread keeps the strip's Q in its cache.
-        void Item(int item)
-        {
-            int index = item / itemsPerStrip;
-            int firstBlock = item % itemsPerStrip * blocksPerItem;
-            var strip = new SweepStrip
-            {
-                Width = width,
-                Q = qs + ((long)index * width * width),
-                R = rs + (index * rows * width),
-                T = ts + (index * rows * width),
-                S = ss + ((long)index * width),
-                StrideS = columns,
-                Coefficients = coefficients + ((long)index * coefficientLength),
-            };
-            int scratchLength = SweepKernel.ScratchLength(width);
-            float* scratch = (float*)NativeMemory.AlignedAlloc((nuint)scratchLength * sizeof(float), 64);
-            try
-            {
-                ulong stripSeed = Seeds.Mix(context.Seed, (ulong)(firstColumn + ((long)index * width)));
-                for (int block = firstBlock; block < Math.Min(firstBlock + blocksPerItem, rowBlocks); block++)
-                {
-                    float* p = ps is null ? null : ps + (block * outputBlock * outputBlock);
-                    SweepKernel.Sweep(
-                        strip, block * outputBlock, (int)outputBlock, p, context.Noise, Seeds.Mix(stripSeed, (ulong)block), scratch);
-                }
-            }
-            finally
-            {
-                NativeMemory.AlignedFree(scratch);
-            }
-        }
+            X = CoreSystems.Pointer(x),
+            StrideX = x.shape[1],
+            S = CoreSystems.Pointer(core) + strips.First,
+            StrideS = core.shape[1],
+            FromChanges = strips.FromChanges,
+            FirstColumn = strips.First,
+            Seed = context.Seed,
+            Noise = context.Noise,
+        };
+        task.PrepareOutput(a is null ? null : CoreSystems.Pointer(a), gram is null ? null : CoreSystems.Pointer(gram));
+        task.PrepareInput(CoreSystems.Pointer(q), m is null ? null : CoreSystems.Pointer(m), m is null ? 0 : (int)m.shape[1]);
+        SweepSchedule.Run(task, context.MaxDegreeOfParallelism, context.CancellationToken);
+        GC.KeepAlive((x, q, m, a, gram, core));
     }
+
+    // X [d_out, n] beside the strips of the core that begin at column First; M and Q by strips.
+    private readonly record struct Strips(Tensor X, Tensor? M, Tensor Q, long First, bool FromChanges);
 }

@@ -106,9 +106,9 @@ public abstract class OneGroupSelector : ISparseCoreSelector, IDisposable
         {
             float fa = f[MaskPairs.First[mask]];
             float fb = f[MaskPairs.Second[mask]];
-            float ab = coefficients[MaskPairs.Lanes + mask];
+            float ab = coefficients[MaskPairs.Count + mask];
             float a = (coefficients[mask] * fa) + (ab * fb);
-            float b = (coefficients[(2 * MaskPairs.Lanes) + mask] * fb) + (ab * fa);
+            float b = (coefficients[(2 * MaskPairs.Count) + mask] * fb) + (ab * fa);
             float gain = (a * fa) + (b * fb);
             if (gain > best.Gain)
             {

@@ -22,7 +22,7 @@ public sealed class ReferenceBackend : KernelBackend
     }
 
     /// <inheritdoc/>
-    protected override void MultiplyInternal(SparseCore24 core, ReadOnlySpan<float> input, int batch, Span<float> output)
+    protected override void MultiplyInternal(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         for (var item = 0; item < batch; item++)
         {
@@ -75,7 +75,7 @@ public sealed class ReferenceBackend : KernelBackend
         return y;
     }
 
-    private static double[] Product(SparseCore24 core, double[] x)
+    private static double[] Product(SparseCore core, double[] x)
     {
         var y = new double[core.Rows];
         for (var row = 0; row < y.Length; row++)

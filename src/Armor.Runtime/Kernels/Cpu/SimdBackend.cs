@@ -48,7 +48,7 @@ public sealed class SimdBackend : KernelBackend
     }
 
     /// <inheritdoc/>
-    protected override void MultiplyInternal(SparseCore24 core, ReadOnlySpan<float> input, int batch, Span<float> output)
+    protected override void MultiplyInternal(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         for (var row = 0; row < core.Rows; row++)
         {
@@ -56,7 +56,7 @@ public sealed class SimdBackend : KernelBackend
             var mask = core.RowMask(row);
             for (var item = 0; item < batch; item++)
             {
-                output[(item * core.Rows) + row] = SparseDotProduct.Compute(values, mask, input.Slice(item * core.Columns, core.Columns));
+                output[(item * core.Rows) + row] = SparseDotProduct.Compute(core.Pattern, values, mask, input.Slice(item * core.Columns, core.Columns));
             }
         }
     }

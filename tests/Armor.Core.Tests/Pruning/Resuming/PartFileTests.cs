@@ -73,7 +73,7 @@ public class PartFileTests
 
         return new ArmorLayer(
             output ? new BlockDiagonalMatrix(2, 3, Values(18)) : null,
-            new SparseCore24(6, 12, Values(36), mask),
+            new SparseCore(6, 12, Values(36), mask),
             input ? new BlockDiagonalMatrix(3, 4, Values(48)) : null);
     }
 }

@@ -14,8 +14,10 @@ public sealed class ExactSweepTests
     private static readonly int[][] Shapes =
     [
         [1, 5, 4, 3], [3, 2, 8, 2], [4, 3, 12, 2], [5, 2, 16, 1], [8, 2, 16, 2], [8, 3, 20, 2], [9, 1, 28, 1], [16, 2, 32, 2], [43, 2, 4, 11],
-        [24, 1, 44, 1], [0, 6, 8, 3], [8, 2, 0, 8], [0, 7, 0, 36],
+        [24, 1, 44, 1], [0, 6, 8, 3], [8, 2, 0, 8], [0, 7, 0, 36], [1, 19, 8, 1], [2, 18, 4, 2], [4, 17, 16, 1], [3, 33, 4, 2], [0, 40, 8, 2],
     ];
+
+    private static readonly int[] LaneCounts = [4, 8, 16];
 
     [TestCaseSource(nameof(Shapes))]
     public void Sweep_equals_the_reference_under_a_diagonal_loss(int outputBlock, int outputs, int inputBlock, int inputs)
@@ -63,6 +65,24 @@ public sealed class ExactSweepTests
             });
             return factorization.Core.clone();
         }
+    }
+
+    [Test]
+    public void Result_does_not_depend_on_the_number_of_lanes([Values] bool full)
+    {
+        using var scope = NewDisposeScope();
+        var random = new Random(8);
+        Problem problem = Problem.Create(random, 12, 21, 20, 4);
+        using var diagonal = new DiagonalLoss(ones(problem.Columns));
+        using var coupled = new FullHessianLoss(tensor(Matrices.SecondMoment(random, problem.Columns)), 0);
+        var context = new StepContext(problem.Target, full ? coupled : diagonal) { Seed = 5, Noise = new AnnealingNoise(0.4f, 0.5f) };
+        Tensor[] cores = [.. LaneCounts.Select(lanes =>
+        {
+            using ArmorFactorization factorization = problem.Factorization();
+            new ExactSweep { Lanes = lanes }.Step(factorization, context);
+            return factorization.Core.clone();
+        })];
+        Assert.That(cores, Has.All.Matches<Tensor>(core => core!.equal(cores[0]).all().ToBoolean()));
     }
 
     [Test]
@@ -122,22 +142,26 @@ public sealed class ExactSweepTests
 
     private static void AssertSweepEqualsReference(Problem problem, IProxyLoss loss, double[,] hessian)
     {
-        using ArmorFactorization factorization = problem.Factorization();
-        new ExactSweep().Step(factorization, new StepContext(problem.Target, loss));
+        using ArmorFactorization start = problem.Factorization();
         double[,] expected = SweepReference.Sweep(
-            problem.TargetValues, hessian, Matrices.Spread(factorization.OutputBlocks, problem.Rows), problem.CoreValues,
-            Matrices.Spread(factorization.InputBlocks, problem.Columns), Math.Max(1, problem.OutputBlock), problem.Strip(loss));
-        double[,] found = Matrices.FromTensor(factorization.Core);
-        double worst = 0;
-        for (int i = 0; i < problem.Rows; i++)
+            problem.TargetValues, hessian, Matrices.Spread(start.OutputBlocks, problem.Rows), problem.CoreValues,
+            Matrices.Spread(start.InputBlocks, problem.Columns), Math.Max(1, problem.OutputBlock), problem.Strip(loss));
+        foreach (int lanes in LaneCounts)
         {
-            for (int j = 0; j < problem.Columns; j++)
+            using ArmorFactorization factorization = problem.Factorization();
+            new ExactSweep { Lanes = lanes }.Step(factorization, new StepContext(problem.Target, loss));
+            double[,] found = Matrices.FromTensor(factorization.Core);
+            double worst = 0;
+            for (int i = 0; i < problem.Rows; i++)
             {
-                worst = Math.Max(worst, Math.Abs(found[i, j] - expected[i, j]) / (1 + Math.Abs(expected[i, j])));
+                for (int j = 0; j < problem.Columns; j++)
+                {
+                    worst = Math.Max(worst, Math.Abs(found[i, j] - expected[i, j]) / (1 + Math.Abs(expected[i, j])));
+                }
             }
-        }
 
-        Assert.That(worst, Is.LessThan(2e-3));
+            Assert.That(worst, Is.LessThan(2e-3), $"{lanes} lanes");
+        }
     }
 
     private sealed record Problem(int OutputBlock, int Rows, int InputBlock, int Columns, double[,] TargetValues, double[,] CoreValues, Tensor? A, Tensor? B)
