@@ -15,7 +15,7 @@ internal static class FamilyCheckpoint
     {
         ["Gemma 2"] = """
             { "model_type": "gemma2", "num_hidden_layers": 3, "head_dim": 12, "sliding_window": 9, "query_pre_attn_scalar": 20,
-              "attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0, "hidden_activation": "gelu_pytorch_tanh", "torch_dtype": "bfloat16",
+              "attn_logit_softcapping": 2.0, "final_logit_softcapping": 8.0, "hidden_activation": "gelu_pytorch_tanh", "torch_dtype": "bfloat16",
               "tie_word_embeddings": true, "hidden_size": 40 }
             """,
         ["Gemma 3"] = """
@@ -62,7 +62,8 @@ internal static class FamilyCheckpoint
             config[key] = value?.DeepClone();
         }
 
-        return config;
+        // As it reads from a file: numbers of no fixed type.
+        return JsonNode.Parse(config.ToJsonString())!.AsObject();
     }
 
     /// <summary>Writes the folder, in float32.</summary>
@@ -95,7 +96,7 @@ internal static class FamilyCheckpoint
     private static IEnumerable<(string Name, long[] Shape)> Shapes(JsonObject config)
     {
         string type = (string)config["model_type"]!;
-        long Number(string key) => (long)(int)config[key]!;
+        long Number(string key) => (long)config[key]!;
         long hidden = Number("hidden_size");
         long inner = type == "qwen3_moe" ? Number("moe_intermediate_size") : Number("intermediate_size");
         long head = config["head_dim"] is null ? hidden / Number("num_attention_heads") : Number("head_dim");
