@@ -118,7 +118,7 @@ internal sealed class CalibrationWalk : IDisposable
         LinearDescription[] linears = [.. current.Linears.Where(linear => linear.Group == group)];
         string name = ModelShapes.LayerPrefix(current.Index) + string.Join("/", linears.Select(linear => linear.Name));
         bool cross = denseStream is not null && moments.HasFlag(ActivationMoments.CrossMoment);
-        bool residual = cross && EndsHalf(group) && moments.HasFlag(ActivationMoments.ResidualMoment);
+        bool residual = cross && WritesToStream(group) && moments.HasFlag(ActivationMoments.ResidualMoment);
         moments &= ~((cross ? 0 : ActivationMoments.CrossMoment) | (residual ? 0 : ActivationMoments.ResidualMoment));
         using var accumulator = new ActivationAccumulator(name, linears[0].Columns, moments);
         using var noGradients = no_grad();
@@ -214,6 +214,11 @@ internal sealed class CalibrationWalk : IDisposable
         LinearGroup.MlpOutput => layer.MlpActivation(layer.MlpInput(x)),
         _ => throw new ArgumentOutOfRangeException(nameof(group), group, "Unknown group of linears."),
     };
+
+    // Whether the outputs of a group's linear are added to the residual stream as they are.
+    private bool WritesToStream(LinearGroup group) =>
+        !model.Configuration.HasOutputNorms
+        && (group == LinearGroup.AttentionOutput || (group == LinearGroup.MlpOutput && model.Configuration.Experts is null));
 
     // The groups after which something is added to the residual stream.
     private static bool EndsHalf(LinearGroup group) => group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;

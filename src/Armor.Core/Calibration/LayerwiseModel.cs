@@ -57,7 +57,7 @@ internal sealed class LayerwiseModel : IDisposable
             checkpoint.ReadFiniteFloat32(ModelShapes.Embedding, ids[row] * hidden, TensorMemory.Floats(rows, (long)row * hidden, hidden));
         }
 
-        return rows.view([.. tokens.shape, hidden]).MoveToOuterDisposeScope();
+        return TokenEmbedding.Scale(rows.view([.. tokens.shape, hidden]), Configuration).MoveToOuterDisposeScope();
     }
 
     /// <summary>Reads one decoder layer; each call gives a layer with weights of its own.</summary>
@@ -134,12 +134,7 @@ internal sealed class LoadedLayer(DecoderLayer layer, IReadOnlyCollection<Parame
 internal sealed class LoadedHead(ModelConfiguration configuration, Tensor norm, Tensor head) : IDisposable
 {
     /// <summary>From the residual stream after the last layer, [..., hidden], to logits, [..., vocabulary].</summary>
-    public Tensor Apply(Tensor hidden)
-    {
-        using var scope = NewDisposeScope();
-        Tensor normed = RootMeanSquareNorm.Apply(hidden, norm, configuration.NormEpsilon, hidden.dtype);
-        return nn.functional.linear(normed, head).MoveToOuterDisposeScope();
-    }
+    public Tensor Apply(Tensor hidden) => LanguageModelHead.Apply(configuration, hidden, norm, head, hidden.dtype);
 
     /// <inheritdoc/>
     public void Dispose()

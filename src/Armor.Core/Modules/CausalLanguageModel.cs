@@ -90,7 +90,7 @@ public sealed partial class CausalLanguageModel : IDisposable
         ArgumentNullException.ThrowIfNull(tokens);
         using var scope = NewDisposeScope();
         var rows = _weights[ModelShapes.Embedding].index_select(0, tokens.flatten());
-        return rows.view([.. tokens.shape, Configuration.HiddenSize]).MoveToOuterDisposeScope();
+        return TokenEmbedding.Scale(rows.view([.. tokens.shape, Configuration.HiddenSize]), Configuration).MoveToOuterDisposeScope();
     }
 
     /// <summary>From tokens to logits.</summary>
@@ -117,11 +117,8 @@ public sealed partial class CausalLanguageModel : IDisposable
     public Tensor Head(Tensor hidden)
     {
         ArgumentNullException.ThrowIfNull(hidden);
-        using var scope = NewDisposeScope();
-        var type = _computeType ?? hidden.dtype;
-        var normed = RootMeanSquareNorm.Apply(hidden, _weights[ModelShapes.FinalNorm], Configuration.NormEpsilon, type);
         var head = _weights[Configuration.TieWordEmbeddings ? ModelShapes.Embedding : ModelShapes.Head];
-        return nn.functional.linear(normed, head.to(type)).MoveToOuterDisposeScope();
+        return LanguageModelHead.Apply(Configuration, hidden, _weights[ModelShapes.FinalNorm], head, _computeType ?? hidden.dtype);
     }
 
     /// <summary>A weight by its name in the checkpoint; not a copy.</summary>

@@ -150,7 +150,7 @@ public sealed record ArmorPrunerOptions
     public double ResidualCorrection { get; init; } = 0.5;
 
     /// <summary>
-    /// Hold the outputs of a weight against each other by the second moment of their gradients under the full Hessian (<see cref="Losses.TwoSidedLoss"/>).
+    /// Hold the outputs of a weight against each other by the second moment of their gradients under the full Hessian (the loss tr(G·E·H·Eᵀ)).
     /// Pruning a model then takes one backward pass of the dense model. The exact algorithms can; the paper's leave it out.
     /// </summary>
     public bool GradientWeighting { get; init; } = true;

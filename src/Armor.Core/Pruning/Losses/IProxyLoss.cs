@@ -31,10 +31,4 @@ public interface IProxyLoss
     /// <param name="blockSize">The size of the diagonal blocks, a divisor of d_in.</param>
     /// <returns><see langword="true"/> where columns of different blocks influence each other.</returns>
     bool CouplesBlocks(long blockSize);
-
-    /// <summary>
-    /// G of a loss tr(G·E·H·Eᵀ) that holds the outputs against each other as well; <see langword="null"/>: the identity. The other members but
-    /// <see cref="Value"/> are those of H alone. Owned by the loss.
-    /// </summary>
-    OutputHessian? OutputHessian => null;
 }

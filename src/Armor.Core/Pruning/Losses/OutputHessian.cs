@@ -8,7 +8,7 @@ namespace Armor.Core.Pruning.Losses;
 /// G of a loss tr(G·E·H·Eᵀ): damped, scaled to a mean diagonal of 1, block diagonal as <see cref="GradientStatistics"/> has it. Results belong to the
 /// caller's dispose scope.
 /// </summary>
-public sealed class OutputHessian : IDisposable
+internal sealed class OutputHessian : IDisposable
 {
     private readonly (long First, long Count, Tensor Values)[] blocks;
 
@@ -81,7 +81,7 @@ public sealed class OutputHessian : IDisposable
     /// <param name="y">[d_out, n]; changed.</param>
     /// <param name="x">[count, n].</param>
     /// <param name="first">The first column of G that X meets.</param>
-    internal void SubtractBelow(Tensor y, Tensor x, long first)
+    public void SubtractBelow(Tensor y, Tensor x, long first)
     {
         using var scope = NewDisposeScope();
         foreach ((long blockFirst, Tensor values, long from, long count) in Meeting(first, x.shape[0]))

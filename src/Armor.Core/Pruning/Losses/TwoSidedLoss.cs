@@ -8,9 +8,8 @@ namespace Armor.Core.Pruning.Losses;
 /// L(E) = tr(G·E·H·Eᵀ): errors count by what the inputs do to them (H, as in <see cref="FullHessianLoss"/>) and by what the model makes of them (G), the
 /// Kronecker-factored second-order change of the model's own loss (Martens and Grosse 2015, arXiv 1503.05671). Couples all columns and all rows.
 /// </summary>
-public sealed class TwoSidedLoss : IProxyLoss, IDisposable
+internal sealed class TwoSidedLoss : IProxyLoss, IDisposable
 {
-    private readonly FullHessianLoss inputs;
 
     /// <summary>Makes the loss from the second moments on both sides.</summary>
     /// <param name="secondMoment">H [d_in, d_in], mean of x·xᵀ.</param>
@@ -21,35 +20,38 @@ public sealed class TwoSidedLoss : IProxyLoss, IDisposable
     /// <exception cref="ArgumentOutOfRangeException">A damping is negative.</exception>
     public TwoSidedLoss(Tensor secondMoment, double damping, GradientStatistics gradients, double gradientDamping)
     {
-        inputs = new FullHessianLoss(secondMoment, damping);
-        OutputHessian = new OutputHessian(gradients, gradientDamping);
+        Inputs = new FullHessianLoss(secondMoment, damping);
+        Outputs = new OutputHessian(gradients, gradientDamping);
     }
 
-    /// <inheritdoc/>
-    public OutputHessian OutputHessian { get; }
+    /// <summary>tr(E·H·Eᵀ).</summary>
+    public FullHessianLoss Inputs { get; }
+
+    /// <summary>G.</summary>
+    public OutputHessian Outputs { get; }
 
     /// <inheritdoc/>
     public double Value(Tensor error)
     {
         ArgumentNullException.ThrowIfNull(error);
         using var scope = NewDisposeScope();
-        Tensor weighted = inputs.MultiplyHessian(OutputHessian.Multiply(error), 0, error.shape[1]);
+        Tensor weighted = Inputs.MultiplyHessian(Outputs.Multiply(error), 0, error.shape[1]);
         return Math.Max(0, (weighted * error).sum(float64).ToDouble());
     }
 
-    /// <inheritdoc/>
-    public Tensor MultiplyHessian(Tensor error, long firstColumn, long columnCount) => inputs.MultiplyHessian(error, firstColumn, columnCount);
+    /// <summary>Columns of E·H, without G.</summary>
+    public Tensor MultiplyHessian(Tensor error, long firstColumn, long columnCount) => Inputs.MultiplyHessian(error, firstColumn, columnCount);
 
     /// <inheritdoc/>
-    public Tensor HessianBlock(long firstColumn, long size) => inputs.HessianBlock(firstColumn, size);
+    public Tensor HessianBlock(long firstColumn, long size) => Inputs.HessianBlock(firstColumn, size);
 
     /// <inheritdoc/>
-    public bool CouplesBlocks(long blockSize) => inputs.CouplesBlocks(blockSize);
+    public bool CouplesBlocks(long blockSize) => Inputs.CouplesBlocks(blockSize);
 
     /// <summary>Frees both moments.</summary>
     public void Dispose()
     {
-        inputs.Dispose();
-        OutputHessian.Dispose();
+        Inputs.Dispose();
+        Outputs.Dispose();
     }
 }
