@@ -1,5 +1,6 @@
 using Armor.Core.Pruning.SparseCores;
 using Armor.Core.Pruning.Wrappers;
+using Armor.Runtime.Factorization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -19,6 +20,7 @@ internal sealed class AlternatingMinimisation : IDisposable
     private readonly PruningFrame frame;
     private readonly IWrapperOptimizer wrappers;
     private readonly ISparseCoreSelector selector;
+    private readonly SparsityPattern pattern;
     private readonly ulong seed;
     private readonly int threads;
     private readonly Action<int, double> report;
@@ -31,6 +33,7 @@ internal sealed class AlternatingMinimisation : IDisposable
         PruningFrame frame,
         IWrapperOptimizer wrappers,
         ISparseCoreSelector selector,
+        SparsityPattern pattern,
         ulong seed,
         int threads,
         Action<int, double> report,
@@ -39,6 +42,7 @@ internal sealed class AlternatingMinimisation : IDisposable
         this.frame = frame;
         this.wrappers = wrappers;
         this.selector = selector;
+        this.pattern = pattern;
         this.seed = seed;
         this.threads = threads;
         this.report = report;
@@ -60,7 +64,7 @@ internal sealed class AlternatingMinimisation : IDisposable
     /// <summary>Cycles with bounded noise on the masks that fades to none, and steady momentum. Ends at the best state.</summary>
     public void Anneal(PruningStage stage)
     {
-        double groups = frame.Target.numel() / 4.0;
+        double groups = frame.Target.numel() / (double)pattern.Group;
         double loss = BestLoss;
         double strength = 1;
         int sinceRestart = 0;
@@ -176,6 +180,7 @@ internal sealed class AlternatingMinimisation : IDisposable
         cancellationToken.ThrowIfCancellationRequested();
         var context = new StepContext(frame.Target, frame.Loss)
         {
+            Pattern = pattern,
             Step = Cycles,
             Seed = Seeds.Mix(seed, (ulong)Cycles),
             Noise = noise,

@@ -1,16 +1,21 @@
 using Armor.Core.Pruning.Losses;
+using Armor.Core.Pruning.SparseCores.Patterns;
+using Armor.Runtime.Factorization;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Armor.Core.Pruning.SparseCores;
 
 /// <summary>
-/// One exact sweep over every group of four in the core: each gets the best of its six masks with optimal values while all other groups stay
+/// One exact sweep over every group in the core: each gets the best of all its masks (six for 2:4) with optimal values while all other groups stay
 /// still. Costs about one gradient. Without noise it never raises the loss. Blocks of A that do not touch run in parallel; the result does not
 /// depend on the number of threads.
 /// </summary>
 public sealed class ExactSweep : ISparseCoreSelector, IDisposable
 {
+    // Rounded to float32, a Q of outlier inputs can have negative eigenvalues, and steps that only ever grow.
+    private const double GramRidge = 1e-6;
+
     private readonly HessianBlocks hessians = new();
 
     /// <summary>The number of lanes, for tests; <see langword="null"/>: the widest that the hardware has and the blocks fill.</summary>
@@ -28,7 +33,7 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
         }
 
         Tensor? gram = CoreSystems.OutputGram(factorization);
-        long unit = CoreSystems.Unit(factorization);
+        long unit = CoreSystems.Unit(factorization, context.Pattern);
         Tensor core = factorization.Core.clone();
         if (context.Loss.CouplesBlocks(unit))
         {
@@ -75,6 +80,12 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
 
     private unsafe void Sweep(ArmorFactorization factorization, StepContext context, Strips strips, Tensor? gram, Tensor core)
     {
+        if (context.Pattern != SparsityPattern.TwoFour)
+        {
+            SweepPattern(factorization, context, strips, gram, core);
+            return;
+        }
+
         Tensor x = strips.X.contiguous();
         Tensor q = strips.Q.contiguous();
         Tensor? m = strips.M?.contiguous();
@@ -96,6 +107,18 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
         task.PrepareInput(CoreSystems.Pointer(q), m is null ? null : CoreSystems.Pointer(m), m is null ? 0 : (int)m.shape[1]);
         SweepSchedule.Run(task, context.MaxDegreeOfParallelism, context.CancellationToken);
         GC.KeepAlive((x, q, m, a, gram, core));
+    }
+
+    // Patterns other than 2:4.
+    private static void SweepPattern(ArmorFactorization factorization, StepContext context, Strips strips, Tensor? gram, Tensor core)
+    {
+        Tensor q = strips.Q.Plus(diag_embed(strips.Q.diagonal(dim1: 1, dim2: 2).Times(GramRidge))).contiguous();
+        long width = q.shape[1];
+        Tensor r = BlockDiagonalProduct.ColumnBlocks(factorization.MultiplyOutputTransposed(BlockDiagonalProduct.Right(strips.X, strips.M)), width);
+        Tensor t = strips.FromChanges
+            ? zeros_like(r)
+            : bmm(BlockDiagonalProduct.ColumnBlocks(core.narrow(1, strips.First, q.shape[0] * width), width), q);
+        PatternSweep.Run(q, r, t, gram, core, strips.First, context);
     }
 
     // X [d_out, n] beside the strips of the core that begin at column First; M and Q by strips.

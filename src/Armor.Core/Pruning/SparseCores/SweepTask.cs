@@ -12,7 +12,7 @@ namespace Armor.Core.Pruning.SparseCores;
 internal sealed unsafe class SweepTask : IDisposable
 {
     // A row whose column of A is this much smaller than the largest carries nothing; its values would only blow up.
-    private const float DeadRow = 1e-12f;
+    internal const float DeadRow = 1e-12f;
 
     private readonly List<nint> memory = [];
 
