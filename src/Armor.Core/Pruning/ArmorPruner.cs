@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning.Baselines;
+using Armor.Core.Pruning.Cycles;
 using Armor.Core.Pruning.Losses;
 using Armor.Core.Pruning.SparseCores;
 using Armor.Core.Pruning.Wrappers;
@@ -197,19 +198,19 @@ public sealed class ArmorPruner
             }
         }
 
-        IWrapperOptimizer wrappers = parts.WrapperOptimizer?.Invoke() ?? CreateWrappers(frame.Target.shape[1]);
-        ISparseCoreSelector selector = parts.CoreSelector?.Invoke() ?? CreateSelector();
+        IAlternatingCycle cycle = CreateCycle(frame, from);
         try
         {
             ulong seed = Seeds.Mix(Seeds.Mix(unchecked((ulong)options.Seed), run.Name), (ulong)place.Index);
             int total = stage.Cycles;
             using var loop = new AlternatingMinimisation(
-                from, frame, wrappers, selector, options.Pattern, seed, options.MaxDegreeOfParallelism,
+                from, frame, cycle, options.Pattern, seed, options.MaxDegreeOfParallelism,
                 (cycle, loss) => run.Progress?.Report(new PruningProgress(place.Index, place.Count, Math.Min(cycle, total), total, loss)),
                 run.CancellationToken);
             loop.Polish(stage.WarmUpCycles, stage.Momentum, null);
             loop.Anneal(stage);
             StopReason reason = loop.Polish(stage.PolishCycles, stage.Momentum, stage.EarlyStopping);
+            loop.Confirm();
             outcome = new StageOutcome(loop.BestLoss, startLoss, loop.Cycles, reason);
             ArmorFactorization result = loop.Best.Clone();
             frame.Leave(result);
@@ -217,8 +218,7 @@ public sealed class ArmorPruner
         }
         finally
         {
-            (wrappers as IDisposable)?.Dispose();
-            (selector as IDisposable)?.Dispose();
+            (cycle as IDisposable)?.Dispose();
         }
     }
 
@@ -230,12 +230,35 @@ public sealed class ArmorPruner
         }
 
         Tensor? target = CrossTarget.Of(run.Weight, run.Statistics.Hessian!, cross, options.HessianDamping);
+        run.Statistics.ReleaseCrossMoment();
         if (target is null)
         {
             run.Notes.Add("The cross target had no finite solution; the weight itself was the target.");
         }
 
         return target ?? run.Weight;
+    }
+
+    // The default algorithms share products within a cycle; anything else goes step by step.
+    private IAlternatingCycle CreateCycle(PruningFrame frame, ArmorFactorization state)
+    {
+        if (parts.WrapperOptimizer is null && parts.CoreSelector is null
+            && options.WrapperAlgorithm == WrapperAlgorithm.LeastSquares && options.CoreAlgorithm == CoreAlgorithm.ExactSweep)
+        {
+            bool couples = frame.Loss.CouplesBlocks(CoreSystems.Unit(state, options.Pattern));
+            if (couples && frame.Loss is FullHessianLoss full)
+            {
+                return new CoupledCycle(full);
+            }
+
+            if (!couples)
+            {
+                return new SeparableCycle(frame.Loss.Value(frame.Target));
+            }
+        }
+
+        return new SeparateSteps(
+            parts.CoreSelector?.Invoke() ?? CreateSelector(), parts.WrapperOptimizer?.Invoke() ?? CreateWrappers(frame.Target.shape[1]));
     }
 
     private IWrapperOptimizer CreateWrappers(long columns) => options.WrapperAlgorithm switch

@@ -21,7 +21,7 @@ public sealed class FullHessianLoss : IProxyLoss, IDisposable
         ArgumentNullException.ThrowIfNull(secondMoment);
         ArgumentOutOfRangeException.ThrowIfNegative(damping);
         using var scope = NewDisposeScope();
-        hessian = HessianConditioning.Damped(secondMoment, damping).to(float32).contiguous().DetachFromDisposeScope();
+        hessian = HessianConditioning.Damped(secondMoment, damping, float32).DetachFromDisposeScope();
     }
 
     /// <inheritdoc/>
@@ -37,6 +37,18 @@ public sealed class FullHessianLoss : IProxyLoss, IDisposable
     {
         using var scope = NewDisposeScope();
         return error.matmul(hessian.narrow(1, firstColumn, columnCount)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>What columns of an error add to those of E·H.</summary>
+    /// <param name="strip">Columns first .. of an error that is zero elsewhere [rows, n].</param>
+    /// <param name="first">The strip's first column.</param>
+    /// <param name="firstColumn">The first column wanted; all from there on are returned.</param>
+    /// <returns>(E·H)[:, firstColumn ..).</returns>
+    internal Tensor MultiplyStrip(Tensor strip, long first, long firstColumn)
+    {
+        using var scope = NewDisposeScope();
+        Tensor rows = hessian.narrow(0, first, strip.shape[1]);
+        return strip.matmul(rows.narrow(1, firstColumn, hessian.shape[1] - firstColumn)).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>

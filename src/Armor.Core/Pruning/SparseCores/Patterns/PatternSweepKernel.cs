@@ -26,7 +26,7 @@ internal static unsafe class PatternSweepKernel
         float* change = scratch + width;
         float* t = strip.T + (firstRow * width);
         float one = 1;
-        float dead = SweepTask.DeadRow * LargestDiagonal(p, rows);
+        float dead = SweepOutput.DeadRow * LargestDiagonal(p, rows);
         Vector256<float> random = GroupChoice.StartRandom(seed);
         for (int row = 0; row < rows; row++)
         {
