@@ -2,6 +2,7 @@ using System.Text.Json;
 using System.Text.Json.Serialization;
 using Armor.Core.Calibration;
 using Armor.Core.Calibration.Gradients;
+using Armor.Runtime.Factorization;
 using static TorchSharp.torch;
 
 namespace Armor.Core.Pruning;
@@ -21,6 +22,7 @@ internal sealed class ArmorLinearPruner : ILinearPruner
         this.options = options;
         pruner = ArmorPruner.Create(options);
         Moments = MomentsOf(options);
+        Pattern = options.Pattern;
         Fingerprint = FingerprintOf(options);
     }
 
@@ -29,6 +31,9 @@ internal sealed class ArmorLinearPruner : ILinearPruner
 
     /// <inheritdoc/>
     public bool UsesGradients => options.UsesGradients;
+
+    /// <inheritdoc/>
+    public SparsityPattern Pattern { get; }
 
     /// <inheritdoc/>
     public IReadOnlyDictionary<string, string> Fingerprint { get; }

@@ -14,6 +14,9 @@ internal interface ILinearPruner
     /// <summary>Whether <see cref="Prune"/> makes use of gradients, so that a backward pass is worth its time.</summary>
     bool UsesGradients { get; }
 
+    /// <summary>The pattern of the layers that it makes.</summary>
+    SparsityPattern Pattern { get; }
+
     /// <summary>All that the result depends on besides weight, statistics and name, option by option: two pruners of equal text are one.</summary>
     IReadOnlyDictionary<string, string> Fingerprint { get; }
 

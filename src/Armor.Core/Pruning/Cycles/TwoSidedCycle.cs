@@ -38,7 +38,7 @@ internal sealed class TwoSidedCycle(TwoSidedLoss loss) : IAlternatingCycle, IDis
         RowStrip[] rows = [.. ColumnStrips.Of(factorization.Rows, factorization.OutputBlockSize).Select(strip => Prepare(factorization, strip.First, strip.Count))];
         try
         {
-            foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, CoreSystems.Unit(factorization)))
+            foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, CoreSystems.Unit(factorization, context.Pattern)))
             {
                 context.CancellationToken.ThrowIfCancellationRequested();
                 using var stripScope = NewDisposeScope();
@@ -98,9 +98,10 @@ internal sealed class TwoSidedCycle(TwoSidedLoss loss) : IAlternatingCycle, IDis
             using var tileScope = NewDisposeScope();
             Tensor x = BlockDiagonalProduct.Left(strip.Blocks?.transpose(1, 2), gradient.narrow(0, strip.First, strip.Count));
             Tensor projected = BlockDiagonalProduct.Right(x, b?.transpose(1, 2));
-            Tensor tile = core.narrow(0, strip.First, strip.Count).narrow(1, first, hessian.shape[0]);
+            Tensor swept = core.narrow(0, strip.First, strip.Count);
+            Tensor tile = swept.narrow(1, first, hessian.shape[0]);
             Tensor old = tile.clone();
-            ExactSweep.SweepTile(context, strip.Output, projected, q, strip.First, first, core);
+            ExactSweep.SweepTile(ContextOf(context, strip), strip.Output, projected, q, first, swept);
             Tensor change = BlockDiagonalProduct.Left(strip.Blocks, BlockDiagonalProduct.Right(tile - old, b).contiguous());
             moved.narrow(0, strip.First, strip.Count).copy_(change);
             outputs.SubtractBelow(gradient, change.matmul(hessian), strip.First);
@@ -145,6 +146,17 @@ internal sealed class TwoSidedCycle(TwoSidedLoss loss) : IAlternatingCycle, IDis
         var output = new SweepOutput(count, null, gram.contiguous().unsqueeze(0), null);
         return new RowStrip(first, count, blocks?.MoveToOuterDisposeScope(), output);
     }
+
+    // Random choices of its own for every strip of rows; one block is not worth threads.
+    private static StepContext ContextOf(StepContext context, RowStrip strip) => new(context.Target, context.Loss)
+    {
+        Step = context.Step,
+        Seed = Seeds.Mix(context.Seed, (ulong)strip.First),
+        Noise = context.Noise,
+        Pattern = context.Pattern,
+        MaxDegreeOfParallelism = 1,
+        CancellationToken = context.CancellationToken,
+    };
 
     private static double Inner(Tensor a, Tensor b)
     {
