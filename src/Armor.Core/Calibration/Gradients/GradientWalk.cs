@@ -185,7 +185,7 @@ internal sealed class GradientWalk
     }
 
     // One label a row from softmax(logits), by the inverse of its distribution function.
-    private static Tensor Draw(Tensor logits, Random random)
+    internal static Tensor Draw(Tensor logits, Random random)
     {
         using var scope = NewDisposeScope();
         using var noGradients = no_grad();
