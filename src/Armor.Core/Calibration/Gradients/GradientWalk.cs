@@ -139,7 +139,7 @@ internal sealed class GradientWalk
                 using var scope = NewDisposeScope();
                 Tensor x = inputs.Load(batch)!.detach().clone().requires_grad_(true);
                 Tensor y = loaded.Layer.Forward(x);
-                string[] reached = [.. outputs.Keys];
+                string[] reached = [.. outputs.Where(output => output.Value.numel() > 0).Select(output => output.Key)]; // an expert may have no token
                 IList<Tensor> found = autograd.grad([y], [x, .. reached.Select(name => outputs[name])], [gradients.Load(batch)!]);
                 gradients.Store(batch, found[0].detach());
                 for (int index = 0; index < reached.Length; index++)
