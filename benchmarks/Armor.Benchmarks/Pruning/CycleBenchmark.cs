@@ -9,7 +9,7 @@ namespace Armor.Benchmarks.Pruning;
 
 /// <summary>
 /// What one annealing cycle and its exact sweep cost over sizes and blocks, beside float32 matrix products of as many operations in the same run:
-/// a cycle has 22·d_out·d_in·b, its sweep 10·d_out·d_in·b.
+/// a cycle has 22·d_out·d_in·b, its sweep 10·d_out·d_in·b. On one thread processor time counts, so that other work on the machine matters little.
 /// </summary>
 internal static class CycleBenchmark
 {
@@ -59,7 +59,10 @@ internal static class CycleBenchmark
         (torch.Tensor weight, torch.Tensor meanSquares) = SyntheticWeight.Create(size, size, 3);
         int repeats = (int)Math.Clamp(1e10 / ((double)size * size * block), 5, 50);
         using ActivationStatistics statistics = ActivationStatistics.FromDiagonal(meanSquares, 1000);
-        var cycles = new Laps();
+        Func<double> clock = threads == 1
+            ? () => Environment.CpuUsage.TotalTime.TotalSeconds
+            : () => Stopwatch.GetTimestamp() / (double)Stopwatch.Frequency;
+        var cycles = new Laps(clock);
         ArmorPruner.Create(ArmorPrunerOptions.Balanced with
         {
             BlockSize = block,
@@ -78,19 +81,27 @@ internal static class CycleBenchmark
         torch.Tensor left = torch.rand(size, 5 * block);
         torch.Tensor right = torch.rand(5 * block, size);
         return new Point(
-            (double)size * size * block, block, cycles.Least, Least(() => sweep.Step(factorization, context), repeats),
-            Least(() => left.matmul(right).Dispose(), repeats));
+            (double)size * size * block, block, cycles.Least, Least(() => sweep.Step(factorization, context), repeats, clock),
+            Least(() => left.matmul(right).Dispose(), repeats, clock));
     }
 
-    private static double Least(Action action, int repeats)
+    // Short actions go in batches: the clock of processor time is coarse.
+    private static double Least(Action action, int repeats, Func<double> clock)
     {
-        action();
-        return Enumerable.Range(0, repeats).Min(_ =>
+        double once = Seconds(1);
+        int batch = (int)Math.Clamp(0.02 / Math.Max(once, 1e-6), 1, 1000);
+        return Enumerable.Range(0, repeats).Min(_ => Seconds(batch));
+
+        double Seconds(int count)
         {
-            long started = Stopwatch.GetTimestamp();
-            action();
-            return Stopwatch.GetElapsedTime(started).TotalSeconds;
-        });
+            double started = clock();
+            for (int i = 0; i < count; i++)
+            {
+                action();
+            }
+
+            return (clock() - started) / count;
+        }
     }
 
     private static void Draw(List<Point> points, string path)
@@ -121,20 +132,21 @@ internal static class CycleBenchmark
     private sealed record Point(double Work, int Block, double Cycle, double Sweep, double Product);
 
     // The shortest time from one report to the next.
-    private sealed class Laps : IProgress<PruningProgress>
+    private sealed class Laps(Func<double> clock) : IProgress<PruningProgress>
     {
-        private long last;
+        private double last = double.NaN;
 
         public double Least { get; private set; } = double.PositiveInfinity;
 
         public void Report(PruningProgress value)
         {
-            if (last != 0)
+            double now = clock();
+            if (now - last < Least)
             {
-                Least = Math.Min(Least, Stopwatch.GetElapsedTime(last).TotalSeconds);
+                Least = now - last;
             }
 
-            last = Stopwatch.GetTimestamp();
+            last = now;
         }
     }
 }

@@ -110,9 +110,9 @@ internal static class BatchedSweep
                 gain -= most * rand(gain.shape, device: gain.device, generator: generator);
             }
 
-            // Where nothing is a number the group stays as it is.
+            // Gains are never below zero; where nothing is a number the group stays as it is.
             Tensor number = gain.isfinite();
-            Tensor best = where(number, gain, full_like(gain, double.NegativeInfinity)).argmax(2, keepdim: true);
+            Tensor best = where(number, gain, zeros_like(gain).Plus(-1.0)).argmax(2, keepdim: true);
             Tensor now = zeros_like(old);
             now.scatter_(2, first.take(best), a.gather(2, best));
             now.scatter_(2, second.take(best), b.gather(2, best));

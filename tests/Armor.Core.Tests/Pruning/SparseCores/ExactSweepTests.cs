@@ -98,9 +98,10 @@ public sealed class ExactSweepTests
         using var sweep = new ExactSweep { Batched = true };
         Tensor Sweep(ulong seed)
         {
+            using var own = NewDisposeScope();
             using ArmorFactorization factorization = problem.Factorization();
             sweep.Step(factorization, new StepContext(problem.Target, full ? coupled : diagonal) { Seed = seed, Noise = new AnnealingNoise(0.5f, 1e9f) });
-            return factorization.Core.clone();
+            return factorization.Core.clone().MoveToOuterDisposeScope();
         }
 
         Tensor first = Sweep(1);
