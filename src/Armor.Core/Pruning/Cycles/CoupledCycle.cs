@@ -42,8 +42,8 @@ internal sealed class CoupledCycle : IAlternatingCycle, IDisposable
         double value = Inner(error, residual);
         Tensor core = factorization.Core.clone();
         Tensor? blocks = factorization.InputBlocks?.clone();
-        using SweepOutput? output = sweep.Prepare(factorization);
-        foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, CoreSystems.Unit(factorization)))
+        using SweepOutput? output = sweep.Prepare(factorization, context);
+        foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, CoreSystems.Unit(factorization, context.Pattern)))
         {
             context.CancellationToken.ThrowIfCancellationRequested();
             using var stripScope = NewDisposeScope();
