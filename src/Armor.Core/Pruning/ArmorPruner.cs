@@ -153,7 +153,7 @@ public sealed class ArmorPruner
         }
 
         StageLoss measure = run.Statistics.Hessian is null ? StageLoss.Diagonal : StageLoss.FullHessian;
-        using PruningFrame frame = Frame(run, weight, measure);
+        using PruningFrame frame = Frame(run, weight, measure, 1);
         using var factorization = new ArmorFactorization(pruned, null, null);
         using var start = new ArmorFactorization(LargestMask.NoWagP(weight, h, options.Pattern), null, null);
         return new PrunedWeight(
@@ -163,7 +163,7 @@ public sealed class ArmorPruner
     private PrunedWeight Factorize(Run run, BlockSizes sizes, IReadOnlyList<PruningStage> wanted)
     {
         Tensor weight = Target(run);
-        List<PruningStage> stages = [.. wanted.Where(stage => stage.Loss != StageLoss.FullHessian || run.Statistics.Hessian is not null || parts.Loss is not null)];
+        List<PruningStage> stages = [.. wanted.Where(stage => !stage.NeedsHessian || run.Statistics.Hessian is not null || parts.Loss is not null)];
         if (stages.Count == 0)
         {
             throw new ArgumentException($"{run.Name}: every stage needs a Hessian and the statistics have only its diagonal.", nameof(run));
@@ -171,7 +171,7 @@ public sealed class ArmorPruner
 
         if (stages.Count < wanted.Count)
         {
-            run.Notes.Add("Stages under the full Hessian were left out: the statistics have only its diagonal.");
+            run.Notes.Add("Stages that need the Hessian were left out: the statistics have only its diagonal.");
         }
 
         using var scope = NewDisposeScope();
@@ -183,7 +183,7 @@ public sealed class ArmorPruner
             int cycles = 0;
             for (int index = 0; index < stages.Count; index++)
             {
-                using PruningFrame frame = Frame(run, weight, stages[index].Loss);
+                using PruningFrame frame = Frame(run, weight, stages[index].Loss, sizes.Input ?? options.Pattern.Group);
                 using ArmorFactorization start = frame.Start(mask, sizes);
                 ArmorFactorization next = RunStage(run, frame, start, state, stages[index], (index, stages.Count), out outcome);
                 state?.Dispose();
@@ -244,10 +244,10 @@ public sealed class ArmorPruner
         }
     }
 
-    private PruningFrame Frame(Run run, Tensor weight, StageLoss stage) =>
+    private PruningFrame Frame(Run run, Tensor weight, StageLoss stage, int inputBlock) =>
         parts.Loss is { } custom
             ? PruningFrame.For(weight, custom(run.Statistics))
-            : PruningFrame.For(weight, run.Statistics, run.Gradients, stage, options);
+            : PruningFrame.For(weight, run.Statistics, run.Gradients, stage, inputBlock, options);
 
     private Tensor Target(Run run)
     {

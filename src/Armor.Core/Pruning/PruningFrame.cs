@@ -40,9 +40,11 @@ internal sealed class PruningFrame : IDisposable
     /// <param name="statistics">Of the inputs.</param>
     /// <param name="gradients">At the outputs, where the full Hessian's stages take them into account.</param>
     /// <param name="stage">The loss.</param>
+    /// <param name="inputBlock">b_B, the size of a block-diagonal Hessian's blocks.</param>
     /// <param name="options">Its damping.</param>
     public static PruningFrame For(
-        Tensor weight, ActivationStatistics statistics, GradientStatistics? gradients, StageLoss stage, ArmorPrunerOptions options)
+        Tensor weight, ActivationStatistics statistics, GradientStatistics? gradients, StageLoss stage, int inputBlock,
+        ArmorPrunerOptions options)
     {
         using var scope = NewDisposeScope();
         double damping = options.HessianDamping;
@@ -55,6 +57,8 @@ internal sealed class PruningFrame : IDisposable
                 // The stage prepares for the full Hessian where there is one: the same damping then.
                 Tensor h = statistics.Hessian is null ? statistics.Diagonal : statistics.Diagonal.Plus(statistics.Diagonal.mean().Times(damping));
                 return new(weight.alias(), new DiagonalLoss(h), null, null);
+            case StageLoss.BlockDiagonal:
+                return new(weight.alias(), new BlockDiagonalLoss(statistics.Hessian!, inputBlock, damping), null, null);
             case StageLoss.FullHessian:
                 IProxyLoss loss = gradients is null
                     ? new FullHessianLoss(statistics.Hessian!, damping)

@@ -27,7 +27,7 @@ internal static class BlockGaussSeidel
         double[] changes = new double[count * size * size];
         double added = Solve(
             (int)count, (int)size, Values(gram), Values(right), Values(hessian), Values(ProximalSolve.Inverse(own)), Values(hessianInverses), changes);
-        return (tensor(changes).view(count, size, size).to(float32).MoveToOuterDisposeScope(), added);
+        return (tensor(changes).view(count, size, size).to(float32).to(gram.device).MoveToOuterDisposeScope(), added);
     }
 
     /// <summary>Finds the changes of all blocks; a block whose change is not finite stays as it is (zero).</summary>
@@ -100,8 +100,8 @@ internal static class BlockGaussSeidel
     }
 
     // c (+)= scale·a·b, all [size, size] with the given strides.
-    // The memory of a float64 tensor, valid as long as the caller's dispose scope.
-    private static unsafe Span<double> Values(Tensor tensor) => new(CoreSystems.Pointer(tensor.contiguous()), checked((int)tensor.numel()));
+    // The memory of a float64 tensor, brought to the CPU if need be; valid within the caller's dispose scope.
+    private static unsafe Span<double> Values(Tensor tensor) => new(CoreSystems.Pointer(tensor.cpu().contiguous()), checked((int)tensor.numel()));
 
     private static void Multiply(
         ReadOnlySpan<double> a, int strideA, ReadOnlySpan<double> b, int strideB, Span<double> c, int size, double scale, bool add)
