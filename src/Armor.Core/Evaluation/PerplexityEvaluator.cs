@@ -126,7 +126,7 @@ public sealed class PerplexityEvaluator(CausalLanguageModel model)
             }
         }
 
-        Tensor hidden = Run(tensor(tokens, int64, device).reshape(sequences.Length, length), cancellationToken);
+        Tensor hidden = model.RunLayers(tensor(tokens, int64, device).reshape(sequences.Length, length), cancellationToken);
         Tensor predicting = hidden.reshape(-1, hidden.shape[^1]).index_select(0, tensor(rows.ToArray(), int64, device));
         double[] nll = TokenNll(predicting, tensor(targets.ToArray(), int64, device), cancellationToken);
 
@@ -141,21 +141,6 @@ public sealed class PerplexityEvaluator(CausalLanguageModel model)
         }
 
         return sums;
-    }
-
-    /// <summary>[batch, length] → the residual stream after the last layer, [batch, length, hidden].</summary>
-    private Tensor Run(Tensor tokens, CancellationToken cancellationToken)
-    {
-        Tensor hidden = model.Embed(tokens);
-        foreach (DecoderLayer layer in model.Layers)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            Tensor next = layer.Forward(hidden);
-            hidden.Dispose();
-            hidden = next;
-        }
-
-        return hidden;
     }
 
     /// <summary>The NLL of each target under the logits of its row: [rows, hidden] and [rows] → rows values.</summary>
