@@ -4,8 +4,9 @@ using static TorchSharp.torch;
 namespace Armor.Core.Calibration;
 
 /// <summary>
-/// Sums the moments of one linear's inputs batch by batch: products in float32, sums in float64. Not safe for concurrent use. The sums
-/// depend on the order of the batches only by rounding.
+/// Sums the moments of one linear's inputs batch by batch: products in float32, sums in float64. Products are made in strips of rows, so that beside
+/// the sums themselves little memory is needed, and of the symmetric H only the upper half. Not safe for concurrent use. The sums depend on the order
+/// of the batches only by rounding.
 /// </summary>
 public sealed class ActivationAccumulator : IDisposable
 {
@@ -102,21 +103,21 @@ public sealed class ActivationAccumulator : IDisposable
     public ActivationStatistics Build()
     {
         ObjectDisposedException.ThrowIf(disposed, this);
-        if (TokenCount == 0)
-        {
-            throw new CalibrationException($"{name}: no calibration tokens reached it.");
-        }
-
+        RequireTokens();
         using var scope = NewDisposeScope();
-        using var noGradients = no_grad();
-        Tensor? meanHessian = hessian?.Over(TokenCount);
-        Tensor meanDiagonal = meanHessian is null ? diagonal.Over(TokenCount) : meanHessian.diagonal().clone();
-        if (!meanDiagonal.isfinite().all().item<bool>())
-        {
-            throw new CalibrationException($"{name}: inputs are too large, their squares overflow float32.");
-        }
+        return Means(diagonal.clone(), hessian?.clone(), crossMoment?.clone());
+    }
 
-        return ActivationStatistics.Own(meanDiagonal, meanHessian, crossMoment?.Over(TokenCount), TokenCount);
+    /// <summary>The means, in the memory of the sums: the accumulator is then of no further use.</summary>
+    /// <exception cref="CalibrationException">As of <see cref="Build"/>.</exception>
+    internal ActivationStatistics Take()
+    {
+        ObjectDisposedException.ThrowIf(disposed, this);
+        RequireTokens();
+        using var scope = NewDisposeScope();
+        ActivationStatistics means = Means(diagonal.alias(), hessian?.alias(), crossMoment?.alias());
+        Dispose();
+        return means;
     }
 
     /// <summary>Frees the sums.</summary>
@@ -136,12 +137,76 @@ public sealed class ActivationAccumulator : IDisposable
             return;
         }
 
-        // One triangle of a float32 product need not be the other's mirror to the last bit; H must be symmetric.
-        Tensor product = rows.t().mm(rows);
-        hessian.AddInPlace(product.Plus(product.t()).TimesInPlace(0.5));
-        if (denseRows is not null)
+        foreach (long start in Strips())
         {
-            crossMoment!.AddInPlace(denseRows.t().mm(rows));
+            using var scope = NewDisposeScope();
+            long count = Math.Min(StripRows, dimension - start);
+            Tensor strip = rows.narrow(1, start, count).t();
+            hessian.narrow(0, start, count).narrow(1, start, dimension - start).AddInPlace(strip.mm(rows.narrow(1, start, dimension - start)));
+            if (denseRows is not null)
+            {
+                crossMoment!.narrow(0, start, count).AddInPlace(denseRows.narrow(1, start, count).t().mm(rows));
+            }
+        }
+    }
+
+    // Turns sums into means where they are.
+    private ActivationStatistics Means(Tensor sum, Tensor? hessianSum, Tensor? crossSum)
+    {
+        using var noGradients = no_grad();
+        if (hessianSum is not null)
+        {
+            Mirror(hessianSum);
+            hessianSum.TimesInPlace(1.0 / TokenCount);
+            sum = hessianSum.diagonal().clone();
+        }
+        else
+        {
+            sum.TimesInPlace(1.0 / TokenCount);
+        }
+
+        if (!sum.isfinite().all().item<bool>())
+        {
+            throw new CalibrationException($"{name}: inputs are too large, their squares overflow float32.");
+        }
+
+        return ActivationStatistics.Own(sum, hessianSum, crossSum?.TimesInPlace(1.0 / TokenCount), TokenCount);
+    }
+
+    // The lower half becomes the mirror of the upper; within a strip's own square, where the product has made both, their mean.
+    private void Mirror(Tensor sum)
+    {
+        foreach (long start in Strips())
+        {
+            using var scope = NewDisposeScope();
+            long count = Math.Min(StripRows, dimension - start);
+            Tensor strip = sum.narrow(0, start, count);
+            Tensor square = strip.narrow(1, start, count);
+            square.copy_(square.Plus(square.t()).TimesInPlace(0.5));
+            long rest = dimension - start - count;
+            if (rest > 0)
+            {
+                sum.narrow(0, start + count, rest).narrow(1, start, count).copy_(strip.narrow(1, start + count, rest).t());
+            }
+        }
+    }
+
+    // Narrow enough that half of H need not be computed, wide enough for the matrix product.
+    private long StripRows => Math.Min(dimension, Math.Clamp(dimension / 8, 256, 1024));
+
+    private IEnumerable<long> Strips()
+    {
+        for (long start = 0; start < dimension; start += StripRows)
+        {
+            yield return start;
+        }
+    }
+
+    private void RequireTokens()
+    {
+        if (TokenCount == 0)
+        {
+            throw new CalibrationException($"{name}: no calibration tokens reached it.");
         }
     }
 
@@ -149,11 +214,16 @@ public sealed class ActivationAccumulator : IDisposable
 
     private void RequireFinite(Tensor rows, string what)
     {
-        using var scope = NewDisposeScope();
-        Tensor finite = rows.isfinite();
-        if (!finite.all().item<bool>())
+        long bad = 0;
+        for (long start = 0; start < rows.shape[0]; start += TokensPerProduct)
         {
-            long bad = finite.logical_not().sum().item<long>();
+            using var scope = NewDisposeScope();
+            Tensor finite = rows.narrow(0, start, Math.Min(TokensPerProduct, rows.shape[0] - start)).isfinite();
+            bad += finite.all().item<bool>() ? 0 : finite.logical_not().sum().item<long>();
+        }
+
+        if (bad > 0)
+        {
             throw new CalibrationException($"{name}: {what} must be finite; found {bad} NaN or infinite of {rows.numel()} after {TokenCount} tokens.");
         }
     }

@@ -33,7 +33,10 @@ public sealed class ActivationStatistics : IDisposable
     /// C, float64 [d_in, d_in]: the mean of x_dense·x_prunedᵀ, rows by the dense model's input, columns by the pruned model's; null where
     /// not collected. Do not dispose.
     /// </summary>
-    public Tensor? CrossMoment { get; }
+    public Tensor? CrossMoment { get; private set; }
+
+    /// <summary>Whether nobody reads these statistics after the pruner that has them now, so that it may free what it has used.</summary>
+    internal bool IsLastUse { get; set; }
 
     /// <summary>Statistics of a diagonal that the caller has measured.</summary>
     /// <param name="diagonal">[d_in], any floating type: the mean of x². Copied.</param>
@@ -132,6 +135,16 @@ public sealed class ActivationStatistics : IDisposable
         Diagonal.Dispose();
         Hessian?.Dispose();
         CrossMoment?.Dispose();
+    }
+
+    /// <summary>Frees the cross moment, on the last use: it is as large as the Hessian, and needed for the target only.</summary>
+    internal void ReleaseCrossMoment()
+    {
+        if (IsLastUse)
+        {
+            CrossMoment?.Dispose();
+            CrossMoment = null;
+        }
     }
 
     /// <summary>Takes the tensors over, unchecked: for the accumulator.</summary>

@@ -137,7 +137,13 @@ internal sealed class CalibrationWalk : IDisposable
             accumulator.Add(inputs, denseInputs);
         }
 
-        return accumulator.Build();
+        if (EndsHalf(group) && Enumerable.Range(0, batches.Count).All(batch => kept!.Keeps(batch) && denseKept?.Keeps(batch) != false))
+        {
+            // The inputs are never computed again.
+            Release(Before(group));
+        }
+
+        return accumulator.Take();
 
         Tensor Measure(int batch, bool dense)
         {
@@ -180,14 +186,8 @@ internal sealed class CalibrationWalk : IDisposable
         }
 
         DropKept();
-        if (group == LinearGroup.AttentionOutput)
-        {
-            layer?.ReleaseAttention();
-            if (!ReferenceEquals(denseLayer, layer))
-            {
-                denseLayer?.ReleaseAttention();
-            }
-        }
+        Release(Before(group));
+        Release(group);
     }
 
     /// <inheritdoc/>
@@ -213,6 +213,17 @@ internal sealed class CalibrationWalk : IDisposable
 
     // The groups after which something is added to the residual stream.
     private static bool EndsHalf(LinearGroup group) => group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;
+
+    private static LinearGroup Before(LinearGroup group) => group == LinearGroup.AttentionOutput ? LinearGroup.AttentionInput : LinearGroup.MlpInput;
+
+    private void Release(LinearGroup group)
+    {
+        layer?.Release(group);
+        if (!ReferenceEquals(denseLayer, layer))
+        {
+            denseLayer?.Release(group);
+        }
+    }
 
     private void Advance(LinearGroup group, bool dense, CancellationToken cancellationToken)
     {

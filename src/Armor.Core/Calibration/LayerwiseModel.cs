@@ -101,10 +101,10 @@ internal sealed class LoadedLayer(DecoderLayer layer, IReadOnlyCollection<Parame
     /// <summary>The layer.</summary>
     public DecoderLayer Layer { get; } = layer;
 
-    /// <summary>Frees the weights of attention's linears: nothing after attention reads them.</summary>
-    public void ReleaseAttention()
+    /// <summary>Frees the weights of a group's linears: nothing reads them any more.</summary>
+    public void Release(LinearGroup group)
     {
-        foreach (LinearDescription linear in Layer.Linears.Where(linear => linear.Group is LinearGroup.AttentionInput or LinearGroup.AttentionOutput))
+        foreach (LinearDescription linear in Layer.Linears.Where(linear => linear.Group == group))
         {
             Layer.GetLinearWeight(linear.Name).Dispose();
         }

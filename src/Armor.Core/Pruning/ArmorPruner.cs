@@ -229,6 +229,7 @@ public sealed class ArmorPruner
         }
 
         Tensor? target = CrossTarget.Of(run.Weight, run.Statistics.Hessian!, cross, options.HessianDamping);
+        run.Statistics.ReleaseCrossMoment();
         if (target is null)
         {
             run.Notes.Add("The cross target had no finite solution; the weight itself was the target.");

@@ -43,6 +43,18 @@ public sealed record ModelPrunerOptions
     /// <value>The default is false: an interrupted run in the way is an error.</value>
     public bool Resume { get; init; }
 
+    /// <summary>
+    /// What the process may take in memory, in bytes: activations that do not fit lie in files of the work folder. Null: 70 % of what is free when the
+    /// run begins. A budget below the model's need with <see cref="TokensPerBatch"/> makes batches smaller, which changes roundings; otherwise it has no
+    /// effect on the result.
+    /// </summary>
+    /// <value>The default is null.</value>
+    public long? MemoryBudget { get; init; }
+
+    /// <summary>The most bytes of tensors in one file of the output; a larger tensor has a file of its own.</summary>
+    /// <value>The default is 2 · 10⁹.</value>
+    public long ShardBytes { get; init; } = ArmorCheckpointWriter.DefaultShardBytes;
+
     /// <summary>Checks every option.</summary>
     /// <exception cref="ArgumentException">Lists every violation.</exception>
     public void Validate()
@@ -66,6 +78,16 @@ public sealed record ModelPrunerOptions
         if (TokensPerBatch < 1)
         {
             violations.Add($"{nameof(TokensPerBatch)} must be at least 1; found {TokensPerBatch}.");
+        }
+
+        if (MemoryBudget is < 1)
+        {
+            violations.Add($"{nameof(MemoryBudget)} must be at least 1; found {MemoryBudget}.");
+        }
+
+        if (ShardBytes < 1)
+        {
+            violations.Add($"{nameof(ShardBytes)} must be at least 1; found {ShardBytes}.");
         }
 
         if (Storage is not (null or TensorElementType.Float16 or TensorElementType.BFloat16 or TensorElementType.Float32))
@@ -93,6 +115,7 @@ public sealed record ModelPrunerOptions
     {
         [nameof(Calibration)] = Calibration.ToString(),
         [nameof(TokensPerBatch)] = TokensPerBatch.ToString(CultureInfo.InvariantCulture),
+        [nameof(ShardBytes)] = ShardBytes.ToString(CultureInfo.InvariantCulture),
         [nameof(Storage)] = Storage?.ToString() ?? "as the source",
     };
 }

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Armor.Core.Calibration;
 using Armor.Core.Calibration.Streams;
+using Armor.Core.Pruning.Planning;
 using Armor.Core.Pruning.Resuming;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
@@ -39,18 +40,21 @@ internal sealed class ModelPruningRun(
         using CheckpointFolder checkpoint = CheckpointFolder.Open(model);
         using var layerwise = new LayerwiseModel(checkpoint, configuration);
         IReadOnlyList<int[]> sequences = CalibrationSequences.Select(tokenise(), options.MaxSamples, configuration);
+        MemoryPlan plan = MemoryPlan.For(configuration, options, pruner.Moments, sequences);
         layerwise.Verify(cancellationToken);
 
+        ModelPrunerOptions effective = options with { TokensPerBatch = plan.TokensPerBatch };
         SortedDictionary<string, string> fingerprint =
-            RunFingerprint.Compute(model, sequences, pruner.Fingerprint.Concat(options.Fingerprint), cancellationToken);
+            RunFingerprint.Compute(model, sequences, pruner.Fingerprint.Concat(effective.Fingerprint), cancellationToken);
         using PruningWorkspace workspace = PruningWorkspace.Open(output, options.Resume, fingerprint);
         if (workspace.Published is not { } reports)
         {
             string[] names = [.. ModelShapes.LinearNames(configuration)];
             TensorElementType storage = Storage(checkpoint, names);
-            reports = PruneLinears(layerwise, sequences, workspace, names, storage);
+            reports = PruneLinears(layerwise, sequences, workspace, plan, names, storage);
             ArmorCheckpointWriter.Write(
-                checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer, cancellationToken: cancellationToken);
+                checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer,
+                shardBytes: options.ShardBytes, cancellationToken: cancellationToken);
             workspace.Publish(reports);
         }
 
@@ -62,6 +66,7 @@ internal sealed class ModelPruningRun(
         LayerwiseModel layerwise,
         IReadOnlyList<int[]> sequences,
         PruningWorkspace workspace,
+        MemoryPlan plan,
         string[] names,
         TensorElementType storage)
     {
@@ -74,13 +79,13 @@ internal sealed class ModelPruningRun(
         {
             if (unfinished > 0)
             {
-                batches = CalibrationBatch.Create(sequences, options.TokensPerBatch, CPU);
+                batches = CalibrationBatch.Create(sequences, plan.TokensPerBatch, CPU);
                 walk = new CalibrationWalk(
                     layerwise,
                     batches,
                     options.Calibration,
                     pruner.Moments.HasFlag(ActivationMoments.CrossMoment),
-                    new WalkStorage(workspace.ActivationFolder, long.MaxValue, WalkStorage.DefaultKeptBytes),
+                    new WalkStorage(workspace.ActivationFolder, plan.StreamBytes, plan.KeptBytes, SpillKept: true),
                     FirstUnfinishedLayer(layerwise.Configuration, workspace),
                     cancellationToken);
             }
@@ -154,6 +159,7 @@ internal sealed class ModelPruningRun(
                     {
                         tracker.Begin(name);
                         statistics ??= walk!.Collect(group.Key, pruner.Moments, cancellationToken);
+                        statistics.IsLastUse = linear == group.Last();
                         (pruned, report) = PruneLinear(name, walk!.DenseWeight(linear.Name), statistics, storage, tracker);
                         PartFile.Write(path, pruned, storage, report);
                         unfinished--;

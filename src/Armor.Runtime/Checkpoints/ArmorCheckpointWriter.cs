@@ -10,17 +10,20 @@ namespace Armor.Runtime.Checkpoints;
 /// </summary>
 public sealed class ArmorCheckpointWriter : IDisposable
 {
+    /// <summary>The most bytes of tensors in one file where nothing else is asked for: 2 · 10⁹.</summary>
+    public const long DefaultShardBytes = 2_000_000_000;
+
     private readonly CheckpointFolder _dense;
     private readonly string[] _linears;
     private readonly HashSet<string> _replaced;
     private readonly ArmorFormat _format;
     private readonly CheckpointFolderWriter _folder;
-    private readonly SafetensorsStream _stream;
+    private readonly ShardedStream _stream;
     private readonly string _path;
     private int _written;
 
     private ArmorCheckpointWriter(
-        CheckpointFolder dense, string[] linears, ArmorFormat format, CheckpointFolderWriter folder, SafetensorsStream stream, string path)
+        CheckpointFolder dense, string[] linears, ArmorFormat format, CheckpointFolderWriter folder, ShardedStream stream, string path)
     {
         _dense = dense;
         _linears = linears;
@@ -37,15 +40,23 @@ public sealed class ArmorCheckpointWriter : IDisposable
     /// <param name="linears">The linears that will be pruned, without <c>.weight</c>, in the order in which they will be written.</param>
     /// <param name="elementType">The stored type of wrappers and kept values: F32, F16 or BF16.</param>
     /// <param name="pattern">The pattern of every core; 2:4 where left out.</param>
+    /// <param name="shardBytes">The most bytes of tensors in one file; a larger tensor has a file of its own.</param>
     /// <exception cref="CheckpointException">
     /// The output is not empty, the source is itself an ARMOR checkpoint, or a linear is missing or has no shape for the pattern.
     /// </exception>
     /// <exception cref="ArgumentException">The type is not among those three, or a linear is given twice.</exception>
-    public static ArmorCheckpointWriter Create(CheckpointFolder dense, string output, IReadOnlyList<string> linears, TensorElementType elementType, SparsityPattern pattern = default)
+    public static ArmorCheckpointWriter Create(
+        CheckpointFolder dense,
+        string output,
+        IReadOnlyList<string> linears,
+        TensorElementType elementType,
+        SparsityPattern pattern = default,
+        long shardBytes = DefaultShardBytes)
     {
         ArgumentNullException.ThrowIfNull(dense);
         ArgumentException.ThrowIfNullOrEmpty(output);
         ArgumentNullException.ThrowIfNull(linears);
+        ArgumentOutOfRangeException.ThrowIfLessThan(shardBytes, 1);
         if (!ArmorFormat.CanStore(elementType))
         {
             throw new ArgumentException($"Layers are stored as F32, F16 or BF16, not {elementType.SafetensorsName()}.", nameof(elementType));
@@ -67,13 +78,12 @@ public sealed class ArmorCheckpointWriter : IDisposable
         try
         {
             // Wrappers are known only when they come: room for the largest, given back at the commit.
-            var path = Path.Combine(folder.TemporaryFolder, CheckpointFolder.SingleFileName);
             var copies = dense.TensorsInFileOrder.Where(tensor => !weights.Contains(tensor));
             TensorDescription[] largest = [.. weights.SelectMany(weight => LargestFactors(weight, elementType, pattern)), .. copies];
             var checksums = largest.Select(tensor => ArmorFormat.ChecksumEntry(tensor.Name, 0));
             var room = SafetensorsHeader.Format(largest, [.. dense.Files[0].Metadata, .. checksums]).Length + (24 * weights.Length);
             var shownPath = Path.Combine(output, CheckpointFolder.SingleFileName);
-            var stream = new SafetensorsStream(path, room, SafetensorsStream.OpenFile, shownPath);
+            var stream = new ShardedStream(folder, output, shardBytes, room, dense.Files[0].Metadata);
             return new ArmorCheckpointWriter(dense, [.. linears], format, folder, stream, shownPath);
         }
         catch
@@ -90,6 +100,7 @@ public sealed class ArmorCheckpointWriter : IDisposable
     /// <param name="elementType">The stored type of wrappers and kept values: F32, F16 or BF16.</param>
     /// <param name="supply">Gives the layer of a linear; called once for each, in order.</param>
     /// <param name="pattern">The pattern of every core; 2:4 where left out.</param>
+    /// <param name="shardBytes">The most bytes of tensors in one file; a larger tensor has a file of its own.</param>
     /// <param name="cancellationToken">Checked between tensors.</param>
     /// <exception cref="CheckpointException">As of <see cref="Create"/>, <see cref="Write(string, ArmorLayer)"/> and <see cref="Commit"/>.</exception>
     public static void Write(
@@ -99,10 +110,11 @@ public sealed class ArmorCheckpointWriter : IDisposable
         TensorElementType elementType,
         Func<string, ArmorLayer> supply,
         SparsityPattern pattern = default,
+        long shardBytes = DefaultShardBytes,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(supply);
-        using var writer = Create(dense, output, linears, elementType, pattern);
+        using var writer = Create(dense, output, linears, elementType, pattern, shardBytes);
         foreach (var linear in linears)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -168,7 +180,7 @@ public sealed class ArmorCheckpointWriter : IDisposable
         configuration[ArmorFormat.ConfigurationKey] = _format.ToJson();
         _folder.WriteConfiguration(configuration);
         _folder.CopyCompanions();
-        _stream.Commit([.. _dense.Files[0].Metadata, .. _stream.Written.Select(written => ArmorFormat.ChecksumEntry(written.Tensor.Name, written.Checksum))]);
+        _stream.Commit();
         _folder.Commit();
     }
 

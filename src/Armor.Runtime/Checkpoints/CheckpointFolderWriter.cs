@@ -79,15 +79,22 @@ internal sealed class CheckpointFolderWriter : IDisposable
     }
 
     /// <summary>Writes <c>config.json</c>; equal trees give equal bytes.</summary>
-    public void WriteConfiguration(JsonObject configuration)
+    public void WriteConfiguration(JsonObject configuration) => WriteJson(ConfigurationName, configuration);
+
+    /// <summary>Gives a file of the folder another name.</summary>
+    public void Rename(string from, string to) =>
+        Guard(_output, () => File.Move(Path.Combine(TemporaryFolder, from), Path.Combine(TemporaryFolder, to)));
+
+    /// <summary>Writes a JSON file; equal trees give equal bytes.</summary>
+    public void WriteJson(string name, JsonObject tree)
     {
         var options = new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
         Guard(_output, () =>
         {
-            using var file = new FileStream(Path.Combine(TemporaryFolder, ConfigurationName), FileMode.CreateNew, FileAccess.Write);
+            using var file = new FileStream(Path.Combine(TemporaryFolder, name), FileMode.CreateNew, FileAccess.Write);
             using (var writer = new Utf8JsonWriter(file, options))
             {
-                configuration.WriteTo(writer);
+                tree.WriteTo(writer);
             }
 
             file.WriteByte((byte)'\n');

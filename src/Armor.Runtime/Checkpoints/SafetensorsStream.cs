@@ -221,7 +221,7 @@ internal sealed class SafetensorsStream : IDisposable
             _stream.Write(piece);
         }
 
-        _stream.SetLength(length - _headerLength + headerLength);
+        _stream.SetLength(Math.Max(headerLength, length - _headerLength + headerLength));
     }
 
     private void CheckRange(TensorDescription tensor, ReadOnlySpan<float> values, ReadOnlySpan<ushort> stored)

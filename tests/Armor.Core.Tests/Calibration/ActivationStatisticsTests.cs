@@ -41,6 +41,27 @@ public class ActivationStatisticsTests
         }, iter: 100);
     }
 
+    [TestCase(300)]
+    [TestCase(1030)]
+    public void StripsOfALargeMomentEqualTheWholeProduct(int dimension)
+    {
+        using var scope = NewDisposeScope();
+        Tensor pruned = randn([50, dimension], float32, generator: new Generator(1));
+        Tensor dense = randn([50, dimension], float32, generator: new Generator(2));
+        using var accumulator = new ActivationAccumulator("q", dimension, ActivationMoments.CrossMoment);
+        accumulator.Add(pruned[..20], dense[..20]);
+        accumulator.Add(pruned[20..], dense[20..]);
+        using ActivationStatistics copied = accumulator.Build();
+        using ActivationStatistics taken = accumulator.Take();
+        foreach (ActivationStatistics statistics in new[] { copied, taken })
+        {
+            Tensor p = pruned.to(float64);
+            Assert.That((statistics.Hessian! - (p.t().mm(p) / tensor(50.0, float64))).abs().max().item<double>(), Is.LessThan(1e-5));
+            Assert.That((statistics.CrossMoment! - (dense.to(float64).t().mm(p) / tensor(50.0, float64))).abs().max().item<double>(), Is.LessThan(1e-5));
+            Assert.That(statistics.Hessian!.Equals(statistics.Hessian!.t().contiguous()), Is.True, "symmetric to the last bit");
+        }
+    }
+
     [Test]
     public void SumsStayExactWhereFloat32SumsWouldStall()
     {

@@ -1,5 +1,6 @@
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
+using Armor.Core.Pruning.Planning;
 using TorchSharp;
 
 namespace Armor.Core.Tests.Pruning;
@@ -8,7 +9,7 @@ public class ModelPrunerResumeTests
 {
     private const int LinearCount = 7 * TinyLlama.LayerCount;
 
-    private static readonly ModelPrunerOptions Resume = new() { Resume = true, TokensPerBatch = 64 };
+    private static readonly ModelPrunerOptions Resume = new() { Resume = true, TokensPerBatch = TinyLlama.ContextLength - 1 };
 
     private TemporaryFolder folder = null!;
     private string model = null!;
@@ -39,6 +40,62 @@ public class ModelPrunerResumeTests
             Assert.That(
                 resumed.Linears.Select(linear => (linear.Name, linear.Loss, linear.StartLoss, linear.Bytes, string.Concat(linear.Notes))),
                 Is.EqualTo(whole.Linears.Select(linear => (linear.Name, linear.Loss, linear.StartLoss, linear.Bytes, string.Concat(linear.Notes)))));
+        }
+    }
+
+    [Test]
+    public void ASmallBudgetOfMemoryGivesTheSameBytes()
+    {
+        Run("whole", Resume);
+        ModelPrunerOptions tight = Resume with { MemoryBudget = Smallest() };
+        Run("tight", tight);
+        AssertSameFolders("tight");
+        // Stopped in the second layer, whose streams come from disk.
+        Assert.That(() => Run("stopped", tight, stopAfter: 11), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(Directory.GetFiles(Path.Combine(folder.File("stopped.partial"), "activations")), Is.Not.Empty);
+        Run("stopped", tight);
+        AssertSameFolders("stopped");
+    }
+
+    [Test]
+    public void ABudgetTooSmallIsRefusedWithTheSmallestThatWorks()
+    {
+        long smallest = Smallest();
+        Assert.That(
+            () => Run("out", Resume with { MemoryBudget = smallest - 1 }),
+            Throws.ArgumentException.With.Message.Contains(smallest.ToString(System.Globalization.CultureInfo.InvariantCulture)).And.Message.Contains("MemoryBudget"));
+        Assert.That(Directory.Exists(folder.File("out.partial")), Is.False);
+    }
+
+    [Test]
+    public void CancelledAtAnyMomentAndResumedGivesTheSameBytes()
+    {
+        Run("whole", Resume);
+        var random = new Random(5);
+        for (int attempt = 0; attempt < 4; attempt++)
+        {
+            // By time, so in the midst of forward passes, of writes and of pruning alike.
+            string name = "random" + attempt;
+            for (int kill = 0; kill < 3; kill++)
+            {
+                using var source = new CancellationTokenSource(TimeSpan.FromMilliseconds(random.Next(5, 120)));
+                try
+                {
+                    new ModelPruningRun(model, folder.File(name), new MagnitudeLinearPruner(), Resume, null, source.Token).Execute(() => TinyLlama.Sequences(8));
+                    break;
+                }
+                catch (OperationCanceledException)
+                {
+                    Assert.That(Directory.Exists(folder.File(name)), Is.False, "no output before its time");
+                }
+            }
+
+            if (!Directory.Exists(folder.File(name)))
+            {
+                Run(name, Resume);
+            }
+
+            AssertSameFolders(name);
         }
     }
 
@@ -92,7 +149,7 @@ public class ModelPrunerResumeTests
         Assert.That(() => Run("out", Resume, stopAfter: 1), Throws.InstanceOf<OperationCanceledException>());
         Assert.That(
             () => Run("out", Resume with { TokensPerBatch = 32 }),
-            Throws.TypeOf<IOException>().With.Message.Contains("option TokensPerBatch: was 64, is 32"));
+            Throws.TypeOf<IOException>().With.Message.Contains("option TokensPerBatch: was 23, is 32"));
         Assert.That(
             () => Run("out", Resume with { MaxSamples = 3 }),
             Throws.TypeOf<IOException>().With.Message.Contains("calibration: was 8 sequences"));
@@ -135,6 +192,16 @@ public class ModelPrunerResumeTests
 
         return new ModelPruningRun(model, folder.File(name), pruner, options, new Recorder(progress ?? []), cancellation.Token)
             .Execute(() => TinyLlama.Sequences(8));
+    }
+
+    private long Smallest()
+    {
+        var plan = MemoryPlan.For(
+            Armor.Runtime.Models.ModelConfiguration.Load(model),
+            Resume,
+            new MagnitudeLinearPruner().Moments,
+            Armor.Core.Calibration.CalibrationSequences.Select(TinyLlama.Sequences(8), 8, Armor.Runtime.Models.ModelConfiguration.Load(model)));
+        return plan.Needed;
     }
 
     private void AssertSameFolders(string name)

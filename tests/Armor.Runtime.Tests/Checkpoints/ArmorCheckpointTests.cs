@@ -98,6 +98,44 @@ public class ArmorCheckpointTests
     }
 
     [Test]
+    public void ShardsReadBackAsOneFolderAndKeepToTheirLimit()
+    {
+        using var folder = new TemporaryFolder();
+        TinyModel.WriteDense(folder.File("dense"));
+        TinyModel.WriteArmor(folder.File("dense"), folder.File("whole"));
+        foreach (long limit in new[] { 1L, 200, 300, 500 })
+        {
+            string output = folder.File("shards" + limit);
+            using (var source = CheckpointFolder.Open(folder.File("dense")))
+            {
+                ArmorCheckpointWriter.Write(source, output, TinyModel.Linears, TensorElementType.Float32, linear => TinyModel.Layer(linear), shardBytes: limit);
+            }
+
+            using var whole = ArmorCheckpoint.Open(folder.File("whole"));
+            using var armor = ArmorCheckpoint.Open(output);
+            armor.VerifyChecksums();
+            Assert.That(armor.PrunedLinears, Is.EqualTo(TinyModel.Linears));
+            Assert.That(armor.Base.TensorsInFileOrder, Is.EqualTo(whole.Base.TensorsInFileOrder));
+            Assert.That(armor.Base.Files, Has.Count.GreaterThan(1));
+            foreach (var tensor in whole.Base.TensorsInFileOrder)
+            {
+                Assert.That(armor.Base.GetBytes(tensor.Name).SequenceEqual(whole.Base.GetBytes(tensor.Name)), Is.True, tensor.Name);
+            }
+
+            foreach (var (file, number) in armor.Base.Files.Select((file, index) => (file, index + 1)))
+            {
+                Assert.That(Path.GetFileName(file.Path), Is.EqualTo($"model-{number:00000}-of-{armor.Base.Files.Count:00000}.safetensors"));
+                Assert.That(file.TensorsInFileOrder.Count(tensor => tensor.ByteCount > 0) == 1 || file.Tensors.Values.Sum(tensor => tensor.ByteCount) <= limit);
+                Assert.That(file.Metadata["format"], Is.EqualTo("pt"));
+            }
+
+            Assert.That(
+                Directory.GetFiles(output).Select(path => Path.GetFileName(path)),
+                Is.EquivalentTo((string[])["config.json", "tokenizer.json", "model.safetensors.index.json", .. armor.Base.Files.Select(file => Path.GetFileName(file.Path))]));
+        }
+    }
+
+    [Test]
     public void IsArmorTellsTheFoldersApart()
     {
         using var folder = new TemporaryFolder();

@@ -21,7 +21,7 @@ public sealed class FullHessianLoss : IProxyLoss, IDisposable
         ArgumentNullException.ThrowIfNull(secondMoment);
         ArgumentOutOfRangeException.ThrowIfNegative(damping);
         using var scope = NewDisposeScope();
-        hessian = HessianConditioning.Damped(secondMoment, damping).to(float32).contiguous().DetachFromDisposeScope();
+        hessian = HessianConditioning.Damped(secondMoment, damping, float32).DetachFromDisposeScope();
     }
 
     /// <inheritdoc/>

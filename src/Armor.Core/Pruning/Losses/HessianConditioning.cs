@@ -6,6 +6,8 @@ namespace Armor.Core.Pruning.Losses;
 /// <summary>Makes statistics usable as a Hessian: checks, floors and damping in one place.</summary>
 internal static class HessianConditioning
 {
+    private const long StripRows = 512;
+
     /// <summary>h in float64, checked, with a floor relative to its mean; all ones where every input was zero.</summary>
     public static Tensor CheckedDiagonal(Tensor meanSquares, double floor)
     {
@@ -26,8 +28,11 @@ internal static class HessianConditioning
         return usable.MoveToOuterDisposeScope();
     }
 
-    /// <summary>H + damping·mean(diag H)·I in float64, symmetrised and checked; the identity where every input was zero.</summary>
-    public static Tensor Damped(Tensor hessian, double damping)
+    /// <summary>H + damping·mean(diag H)·I, computed in float64, symmetrised and checked; the identity where every input was zero.</summary>
+    /// <param name="hessian">H [d_in, d_in].</param>
+    /// <param name="damping">A share of the mean of H's diagonal.</param>
+    /// <param name="type">The type of the result, float64 where none is given.</param>
+    public static Tensor Damped(Tensor hessian, double damping, ScalarType type = ScalarType.Float64)
     {
         if (hessian.dim() != 2 || hessian.shape[0] != hessian.shape[1])
         {
@@ -35,16 +40,35 @@ internal static class HessianConditioning
         }
 
         using var scope = NewDisposeScope();
-        Tensor h = hessian.to(float64);
-        if (!h.isfinite().all().ToBoolean())
+        Tensor sum = hessian.sum(float64);
+        if (!sum.isfinite().ToBoolean())
         {
             throw new ArgumentException("The Hessian must be finite.", nameof(hessian));
         }
 
-        h = h.Plus(h.t()).Times(0.5);
-        double mean = h.diagonal().mean().ToDouble();
-        Tensor identity = eye(h.shape[0], dtype: float64, device: h.device);
-        Tensor usable = mean > 0 ? h.Plus(identity.Times(damping * mean)) : identity;
-        return usable.MoveToOuterDisposeScope();
+        // Strip by strip, so that one copy is all the memory it takes.
+        long size = hessian.shape[0];
+        Tensor h = empty([size, size], dtype: type, device: hessian.device);
+        for (long start = 0; start < size; start += StripRows)
+        {
+            using var stripScope = NewDisposeScope();
+            long count = Math.Min(StripRows, size - start);
+            Tensor rows = hessian.narrow(0, start, count).to(float64);
+            Tensor columns = hessian.narrow(1, start, count).t().to(float64);
+            h.narrow(0, start, count).copy_(rows.Plus(columns).TimesInPlace(0.5));
+        }
+
+        Tensor diagonal = hessian.diagonal().to(float64);
+        double mean = diagonal.mean().ToDouble();
+        if (mean > 0)
+        {
+            h.diagonal().copy_(diagonal.Plus(damping * mean));
+        }
+        else
+        {
+            h.copy_(eye(size, dtype: type, device: h.device));
+        }
+
+        return h.MoveToOuterDisposeScope();
     }
 }

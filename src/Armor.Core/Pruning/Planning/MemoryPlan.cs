@@ -1,0 +1,115 @@
+using Armor.Core.Calibration;
+using Armor.Core.Calibration.Streams;
+using Armor.Runtime.Models;
+
+namespace Armor.Core.Pruning.Planning;
+
+/// <summary>
+/// How a run's memory is spent: first what no run can do without, at its widest point; then the residual streams, then the inputs of a group, as far as
+/// the budget goes. The rest of both lies in files.
+/// </summary>
+/// <param name="Budget">What the process may take, in bytes.</param>
+/// <param name="Needed">What it takes at its widest point with no activation kept in memory.</param>
+/// <param name="StreamBytes">What the residual streams get.</param>
+/// <param name="KeptBytes">What the inputs of a group get.</param>
+/// <param name="StreamTotal">All residual streams.</param>
+/// <param name="KeptTotal">The inputs of the widest group.</param>
+/// <param name="TokensPerBatch">The tokens that go through a layer at once.</param>
+internal sealed record MemoryPlan(
+    long Budget, long Needed, long StreamBytes, long KeptBytes, long StreamTotal, long KeptTotal, int TokensPerBatch)
+{
+    // .NET, libtorch and its buffers.
+    private const long Runtime = 400L << 20;
+
+    // Tensors of a weight's size in flight at once: target, states of the loop, error and products; measured as the growth of a run's peak.
+    private const double WeightsInFlight = 12;
+
+    // The share of the free memory that a run takes where no budget is set.
+    private const double DefaultShare = 0.7;
+
+    /// <summary>The peak that is to be expected.</summary>
+    public long Peak => Needed + Math.Min(StreamBytes, StreamTotal) + Math.Min(KeptBytes, KeptTotal);
+
+    /// <summary>Plans a run.</summary>
+    /// <param name="configuration">The model.</param>
+    /// <param name="options">Budget and batch.</param>
+    /// <param name="moments">What calibration collects.</param>
+    /// <param name="sequences">The calibration tokens.</param>
+    /// <exception cref="ArgumentException">The budget that the options set is too small; names the smallest that works.</exception>
+    public static MemoryPlan For(ModelConfiguration configuration, ModelPrunerOptions options, ActivationMoments moments, IReadOnlyList<int[]> sequences)
+    {
+        bool two = moments.HasFlag(ActivationMoments.CrossMoment) && options.Calibration == CalibrationMode.Sequential;
+        int longest = sequences.Max(sequence => sequence.Length);
+        long tokens = sequences.Sum(sequence => (long)sequence.Length);
+        long streams = (two ? 2L : 1) * tokens * configuration.HiddenSize * sizeof(float);
+        long kept = (two ? 2L : 1) * tokens * ModelShapes.Linears(configuration).Where(EndsHalf).Max(linear => linear.Columns) * sizeof(float);
+
+        // Another batch gives other roundings: only a budget that the user has set may change it, never the machine's state.
+        int batch = options.TokensPerBatch;
+        long needed = NeededFor(configuration, moments, two, BatchTokens(batch));
+        if (options.MemoryBudget is { } set)
+        {
+            while (needed > set && batch > longest)
+            {
+                batch = Math.Max(longest, batch / 2);
+                needed = NeededFor(configuration, moments, two, BatchTokens(batch));
+            }
+
+            if (needed > set)
+            {
+                throw new ArgumentException(
+                    $"{nameof(ModelPrunerOptions.MemoryBudget)} must be at least {needed} bytes ({needed / 1e9:0.0} GB) for this model and calibration; found {set}.",
+                    nameof(options));
+            }
+        }
+
+        long budget = options.MemoryBudget ?? Math.Max(needed, (long)(DefaultShare * MachineMemory.Available()));
+        long streamBytes = Math.Min(streams, budget - needed);
+        return new MemoryPlan(budget, needed, streamBytes, Math.Min(kept, budget - needed - streamBytes), streams, kept, batch);
+
+        long BatchTokens(int tokensPerBatch) => Math.Max(longest, Math.Min(tokensPerBatch, tokens));
+    }
+
+    private static bool EndsHalf(LinearDescription linear) => linear.Group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;
+
+    // The widest point of a layer: the largest over its groups of what stays plus what comes and goes.
+    private static long NeededFor(ModelConfiguration configuration, ActivationMoments moments, bool two, long batchTokens)
+    {
+        IReadOnlyList<LinearDescription> linears = ModelShapes.Linears(configuration);
+        long copies = two ? 2 : 1;
+        long widest = 0;
+        foreach (var group in linears.GroupBy(linear => linear.Group))
+        {
+            long columns = group.First().Columns;
+            long square = columns * columns;
+            long sums = moments == ActivationMoments.Diagonal ? 0 : square * sizeof(double) * copies;
+            bool attention = group.Key is LinearGroup.AttentionInput or LinearGroup.AttentionOutput;
+            long weights = copies * sizeof(float)
+                * linears.Where(linear => attention || linear.Group is LinearGroup.MlpInput or LinearGroup.MlpOutput).Sum(Elements);
+
+            long forward = sizeof(float) * batchTokens * (group.Key switch
+            {
+                LinearGroup.AttentionOutput => (8L * configuration.QuerySize) + configuration.HiddenSize,
+                LinearGroup.MlpOutput => (4L * configuration.IntermediateSize) + (3L * configuration.HiddenSize) + (two ? columns : 0),
+                _ => 5L * configuration.HiddenSize,
+            });
+            long strips = 12 * Math.Min(columns, 1024) * columns;
+
+            long largest = group.Max(Elements);
+            long target = two ? (square * sizeof(double)) + (largest * 2 * sizeof(float)) : 0;
+            long loss = (moments == ActivationMoments.Diagonal ? 0 : square * sizeof(float)) + (long)(WeightsInFlight * largest * sizeof(float));
+            long afterTarget = two && group.Count() == 1 ? square * sizeof(double) : 0;
+            long own = group.Max(Elements) * copies * sizeof(float);
+            long whilePruning = EndsHalf(group.First()) ? weights - (copies * sizeof(float) * Preceding(linears, group.Key)) : weights;
+            widest = Math.Max(widest, weights + sums + forward + strips);
+            widest = Math.Max(widest, Math.Max(own, whilePruning) + sums + Math.Max(target, loss - afterTarget));
+        }
+
+        return Runtime + widest;
+    }
+
+    private static long Preceding(IReadOnlyList<LinearDescription> linears, LinearGroup group) =>
+        linears.Where(linear => linear.Group == (group == LinearGroup.AttentionOutput ? LinearGroup.AttentionInput : LinearGroup.MlpInput)).Sum(Elements);
+
+    private static long Elements(LinearDescription linear) => (long)linear.Rows * linear.Columns;
+}
