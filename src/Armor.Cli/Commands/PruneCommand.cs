@@ -89,24 +89,12 @@ internal static class PruneCommand
             string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
             string target = parsed.GetRequiredValue(output);
             string[] texts = [.. documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration)).Take(sampleCount)];
-            ModelPruningReport report;
-            try
-            {
-                report = await session.RunAsync("Pruning", steps =>
-                    ModelPruner.PruneAsync(folder, target, texts, options, new PruningSteps(steps), session.CancellationToken)).ConfigureAwait(false);
-            }
-            catch (OperationCanceledException) when (Directory.Exists(Workspace(target)))
-            {
-                session.Note($"armor: what is finished lies in {Workspace(target)}; the same command with --resume goes on from there.");
-                throw;
-            }
-
+            ModelPruningReport report = await Workspaces.RunAsync(session, target, () => session.RunAsync("Pruning", steps =>
+                ModelPruner.PruneAsync(folder, target, texts, options, new PruningSteps(steps), session.CancellationToken))).ConfigureAwait(false);
             session.Write(() => ToJson(report), console => Print(console, report, target));
         }));
         return command;
     }
-
-    private static string Workspace(string target) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(target)) + ".partial";
 
     private static Option<string> Choice(string name, string description, IReadOnlyCollection<string> values, string standard)
     {

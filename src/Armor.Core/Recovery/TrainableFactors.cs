@@ -91,6 +91,9 @@ internal sealed class TrainableFactors : IDisposable
         }
     }
 
+    /// <summary>The linears as they are now, to store.</summary>
+    public IReadOnlyList<KeyValuePair<string, ArmorLayer>> ToLayers() => [.. Linears.Select(linear => KeyValuePair.Create(linear.Name, linear.ToLayer()))];
+
     /// <summary>Frees everything.</summary>
     public void Dispose()
     {
