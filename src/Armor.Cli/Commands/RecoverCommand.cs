@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Text.Json.Nodes;
 using Armor.Cli.Hosting;
 using Armor.Core.Recovery;
 using Spectre.Console;
@@ -22,7 +21,7 @@ internal static class RecoverCommand
         };
         var documents = new TextOptions();
         Option<int?> samples = Numbers.Integer("--samples", "N", "Use the first N documents (default all).", minimum: 2);
-        var training = new RecoveryArguments(string.Empty);
+        var training = new RecoveryArguments();
         var resume = new Option<bool>("--resume") { Description = "Go on where an interrupted run to the same folder stopped." };
         var command = new Command("recover", "Fine-tunes a pruned model towards its dense one, masks fixed.") { model, dense, output, calibration, samples, resume };
         documents.AddTo(command);
@@ -36,7 +35,11 @@ internal static class RecoverCommand
             IReadOnlyList<string> texts = documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration));
             RecoveryReport report = await Workspaces.RunAsync(session, target, () => session.RunAsync("Recovering", steps =>
                 ModelRecovery.RecoverAsync(folder, denseFolder, target, texts, options, new RecoverySteps(steps), session.CancellationToken))).ConfigureAwait(false);
-            session.Write(() => RecoveryOutput.ToJson(report), console => RecoveryOutput.Print(console, report, target));
+            session.Write(() => RecoveryOutput.ToJson(report), console =>
+            {
+                RecoveryOutput.Print(console, report);
+                console.WriteLine($"Written to {target}");
+            });
         }));
         return command;
     }

@@ -3,7 +3,7 @@ using Armor.Core.Recovery;
 
 namespace Armor.Cli.Commands;
 
-/// <summary>How to recover: the options that <c>armor recover</c> and <c>armor prune --recover</c> share.</summary>
+/// <summary>How to recover.</summary>
 internal sealed class RecoveryArguments
 {
     private static readonly RecoveryOptions Standard = new();
@@ -18,8 +18,7 @@ internal sealed class RecoveryArguments
     private readonly Option<int?> patience;
     private readonly Option<long?> seed;
 
-    /// <param name="prefix">What the options' names begin with after the dashes, such as "recover-"; empty for nothing.</param>
-    internal RecoveryArguments(string prefix)
+    internal RecoveryArguments()
     {
         steps = Count("steps", $"Steps of the whole model by KL to the dense one (default {Standard.Steps}; 0 for none).", 0);
         layerSteps = Count("layer-steps", $"Steps of each decoder layer before that (default {Standard.LayerwiseSteps}; 0 for none).", 0);
@@ -29,12 +28,12 @@ internal sealed class RecoveryArguments
         heldOut = Count("held-out", $"Documents held out, the last ones (default {Standard.HeldOutSequences}, at most a quarter).", 1);
         evaluate = Count("evaluate-every", $"Steps between two measurements on the held-out documents (default {Standard.EvaluationSteps}).", 1);
         patience = Count("patience", $"Stop after N measurements without a new best (default {Standard.Patience}).", 1);
-        seed = Numbers.Create<long>($"--{prefix}seed", "N", "The seed of the order of the documents (default 0).", _ => true, "a whole number");
+        seed = Numbers.Create<long>("--seed", "N", "The seed of the order of the documents (default 0).", _ => true, "a whole number");
 
-        Option<int?> Count(string name, string description, int minimum) => Numbers.Integer($"--{prefix}{name}", "N", description, minimum);
+        Option<int?> Count(string name, string description, int minimum) => Numbers.Integer("--" + name, "N", description, minimum);
 
         Option<double?> Rate(string name, string description, double standard) => Numbers.Create<double>(
-            $"--{prefix}{name}", "RATE", Numbers.Invariant($"{description} (default {standard})."), value => value > 0 && double.IsFinite(value), "a positive number");
+            "--" + name, "RATE", Numbers.Invariant($"{description} (default {standard})."), value => value > 0 && double.IsFinite(value), "a positive number");
     }
 
     internal void AddTo(Command command)

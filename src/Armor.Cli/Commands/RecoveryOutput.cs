@@ -28,7 +28,7 @@ internal static class RecoveryOutput
         ["seconds"] = report.Seconds,
     };
 
-    internal static void Print(IAnsiConsole console, RecoveryReport report, string target)
+    internal static void Print(IAnsiConsole console, RecoveryReport report)
     {
         Table table = Tables.OfNumbers("Phase", "Held-out KL before", "after", "Steps", "Ended", "Time");
         foreach (RecoveryPhaseReport phase in report.Phases)
@@ -50,7 +50,6 @@ internal static class RecoveryOutput
 
         console.WriteLine(Numbers.Invariant($"{report.Parameters:N0} parameters on {report.TrainingSequences:N0} sequences in {Numbers.Seconds(report.Seconds)}; ")
             + Numbers.Invariant($"KL in nats a token on {report.HeldOutSequences:N0} others."));
-        console.WriteLine($"Written to {target}");
     }
 
     internal static string Name(RecoveryPhase phase) => phase == RecoveryPhase.Layerwise ? "layer-wise" : "end to end";
