@@ -59,11 +59,12 @@ internal static class PruneCommand
         {
             Description = "Fine-tune the pruned model on all documents afterwards, as `armor recover` does.",
         };
+        Option<int?> recoverySteps = Numbers.Integer("--recover-steps", "N", $"Steps of that over the whole model (default {new RecoveryOptions().Steps}).", minimum: 0);
         var resume = new Option<bool>("--resume") { Description = "Go on where an interrupted run to the same folder stopped." };
 
         var command = new Command("prune", "Prunes a model to 2:4 sparsity.") { model, output, calibration };
         documents.AddTo(command);
-        foreach (Option option in (Option[])[samples, method, preset, blockSize, budget, mode, seed, recover, resume])
+        foreach (Option option in (Option[])[samples, method, preset, blockSize, budget, mode, seed, recover, recoverySteps, resume])
         {
             command.Add(option);
         }
@@ -103,8 +104,9 @@ internal static class PruneCommand
                     folder, pruned, [.. texts.Take(sampleCount)], options, new PruningSteps(steps), session.CancellationToken))).ConfigureAwait(false);
             }
 
+            var recoveryOptions = new RecoveryOptions { Steps = parsed.GetValue(recoverySteps) ?? new RecoveryOptions().Steps, Resume = options.Resume };
             RecoveryReport? recovery = recovers
-                ? await PrunedThenRecovered.RecoverAsync(session, folder, target, texts, options.Resume).ConfigureAwait(false)
+                ? await PrunedThenRecovered.RecoverAsync(session, folder, target, texts, recoveryOptions).ConfigureAwait(false)
                 : null;
             session.Write(() => ToJson(report, recovery), console => Print(console, report, recovery, target));
         }));

@@ -17,12 +17,13 @@ internal static class PrunedThenRecovered
     /// <summary>Whether an earlier run has finished the pruning.</summary>
     internal static bool IsPruned(string pruned, bool resume) => resume && ArmorCheckpoint.IsArmor(pruned);
 
-    /// <summary>Recovers the pruned model with the standard options and deletes it.</summary>
-    internal static async Task<RecoveryReport> RecoverAsync(CommandSession session, string dense, string target, IReadOnlyList<string> texts, bool resume)
+    /// <summary>Recovers the pruned model and deletes it.</summary>
+    internal static async Task<RecoveryReport> RecoverAsync(
+        CommandSession session, string dense, string target, IReadOnlyList<string> texts, RecoveryOptions options)
     {
         string pruned = FolderOf(target);
         RecoveryReport report = await Workspaces.RunAsync(session, target, () => session.RunAsync("Recovering", steps => ModelRecovery.RecoverAsync(
-            pruned, dense, target, texts, new RecoveryOptions { Resume = resume }, new RecoverySteps(steps), session.CancellationToken))).ConfigureAwait(false);
+            pruned, dense, target, texts, options, new RecoverySteps(steps), session.CancellationToken))).ConfigureAwait(false);
         Directory.Delete(pruned, recursive: true);
         return report;
     }

@@ -54,6 +54,15 @@ internal sealed class CalibrationBatch : IDisposable
         return positions is null ? rows : rows.index_select(0, positions);
     }
 
+    /// <summary>The opposite of <see cref="SelectTokens"/>: [tokens, d] → [sequences, length, d], zero where there is padding.</summary>
+    /// <param name="rows">One vector a real token.</param>
+    public Tensor PlaceTokens(Tensor rows)
+    {
+        using var scope = NewDisposeScope();
+        Tensor all = positions is null ? rows : zeros([Tokens.numel(), rows.shape[1]], rows.dtype).index_copy(0, positions, rows);
+        return all.reshape(Tokens.shape[0], Tokens.shape[1], rows.shape[1]).MoveToOuterDisposeScope();
+    }
+
     /// <inheritdoc/>
     public void Dispose()
     {

@@ -22,7 +22,8 @@ internal sealed class DistillationLoss(CausalLanguageModel dense, CausalLanguage
     public double Sum(Tensor denseHidden, Tensor prunedHidden, CalibrationBatch batch)
     {
         using var withoutGradients = no_grad();
-        return Pieces(denseHidden, prunedHidden, batch, (expected, found) =>
+        using var scope = NewDisposeScope();
+        return Pieces(batch.SelectTokens(denseHidden), batch.SelectTokens(prunedHidden), (expected, found) =>
             (expected.exp() * (expected - found)).sum(ScalarType.Float64).item<double>());
     }
 
@@ -31,36 +32,37 @@ internal sealed class DistillationLoss(CausalLanguageModel dense, CausalLanguage
     /// <param name="prunedHidden">[batch, length, hidden]; its own graph is not touched.</param>
     /// <param name="batch">Tells which tokens are padding.</param>
     /// <param name="scale">Multiplies the gradient.</param>
-    /// <returns>The sum, and the gradient in the caller's dispose scope.</returns>
+    /// <returns>The sum, and the gradient [batch, length, hidden] in the caller's dispose scope.</returns>
     public (double Sum, Tensor Gradient) Backward(Tensor denseHidden, Tensor prunedHidden, CalibrationBatch batch, double scale)
     {
         using var scope = NewDisposeScope();
-        Tensor leaf = prunedHidden.detach().requires_grad_(true);
-        double sum = Pieces(denseHidden, leaf, batch, (expected, found) =>
+        Tensor leaf = batch.SelectTokens(prunedHidden.detach()).detach().requires_grad_(true);
+        double sum = Pieces(batch.SelectTokens(denseHidden), leaf, (expected, found) =>
         {
             Tensor loss = (expected.exp() * (expected - found)).sum();
             loss.Times(scale).backward();
             return loss.item<float>();
         });
-        return (sum, leaf.grad!.MoveToOuterDisposeScope());
+        return (sum, batch.PlaceTokens(leaf.grad!).MoveToOuterDisposeScope());
     }
 
     /// <summary>Sums a function of both models' log-probabilities, [tokens, vocabulary], the dense one's without gradients.</summary>
-    private double Pieces(Tensor denseHidden, Tensor prunedHidden, CalibrationBatch batch, Func<Tensor, Tensor, double> work)
+    private double Pieces(Tensor denseRows, Tensor prunedRows, Func<Tensor, Tensor, double> work)
     {
+        long count = denseRows.shape[0];
         long piece = Math.Max(1, LogitsAtATime / dense.Configuration.VocabularySize);
         double sum = 0;
-        for (long start = 0; start < batch.TokenCount; start += piece)
+        for (long start = 0; start < count; start += piece)
         {
             using var scope = NewDisposeScope();
-            long length = Math.Min(piece, batch.TokenCount - start);
+            long length = Math.Min(piece, count - start);
             Tensor expected;
             using (no_grad())
             {
-                expected = LogProbabilities(dense, batch.SelectTokens(denseHidden).narrow(0, start, length));
+                expected = LogProbabilities(dense, denseRows.narrow(0, start, length));
             }
 
-            sum += work(expected, LogProbabilities(pruned, batch.SelectTokens(prunedHidden).narrow(0, start, length)));
+            sum += work(expected, LogProbabilities(pruned, prunedRows.narrow(0, start, length)));
         }
 
         return sum;

@@ -8,10 +8,11 @@ namespace Armor.Core.Recovery;
 /// </summary>
 public sealed record RecoveryOptions
 {
-    private const int DefaultLayerwiseSteps = 100;
-    private const int DefaultSteps = 1000;
-    private const double DefaultRate = 0.002;
-    private const int DefaultSequencesPerStep = 8;
+    private const int DefaultLayerwiseSteps = 60;
+    private const int DefaultSteps = 600;
+    private const double DefaultLayerwiseRate = 0.002;
+    private const double DefaultRate = 0.003;
+    private const int DefaultSequencesPerStep = 4;
     private const int DefaultHeldOutSequences = 64;
     private const int DefaultEvaluationSteps = 50;
     private const int DefaultPatience = 6;
@@ -24,19 +25,19 @@ public sealed record RecoveryOptions
     /// Steps that each decoder layer is trained on its own: its output on the recovered model's activations against the dense layer's on the dense
     /// model's. Only one layer of each model is in memory.
     /// </summary>
-    /// <value>The default is 100; 0 leaves the phase out.</value>
+    /// <value>The default is 60; 0 leaves the phase out.</value>
     public int LayerwiseSteps { get; init; } = DefaultLayerwiseSteps;
 
     /// <summary>The highest rate of the layer-wise phase.</summary>
     /// <value>The default is 0.002.</value>
-    public double LayerwiseLearningRate { get; init; } = DefaultRate;
+    public double LayerwiseLearningRate { get; init; } = DefaultLayerwiseRate;
 
     /// <summary>Steps of the whole model by KL(dense‖pruned). Both models are in memory.</summary>
-    /// <value>The default is 1000; 0 leaves the phase out.</value>
+    /// <value>The default is 600; 0 leaves the phase out.</value>
     public int Steps { get; init; } = DefaultSteps;
 
     /// <summary>The highest rate of the phase over the whole model.</summary>
-    /// <value>The default is 0.002.</value>
+    /// <value>The default is 0.003.</value>
     public double LearningRate { get; init; } = DefaultRate;
 
     /// <summary>The rate of A and B, as a multiple of that of the kept values.</summary>
@@ -52,7 +53,7 @@ public sealed record RecoveryOptions
     public double MaximumGradient { get; init; } = 1;
 
     /// <summary>Sequences a step.</summary>
-    /// <value>The default is 8.</value>
+    /// <value>The default is 4.</value>
     public int SequencesPerStep { get; init; } = DefaultSequencesPerStep;
 
     /// <summary>How many sequences are used at most, those held out included; the first ones.</summary>

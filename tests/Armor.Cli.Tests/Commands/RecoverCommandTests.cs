@@ -54,7 +54,7 @@ public sealed class RecoverCommandTests
     {
         string output = folder.File("both");
         ToolResult result = await Tool.RunAsync(
-            "prune", model, "--out", output, "--calibration", text, "--preset", "fast", "--block-size", "4", "--samples", "8", "--recover", "--json");
+            "prune", model, "--out", output, "--calibration", text, "--preset", "fast", "--block-size", "4", "--samples", "8", "--recover", "--recover-steps", "4", "--json");
         Assert.That(result.Code, Is.Zero, result.ToString());
         Assert.That(result.Json.GetProperty("layers").GetArrayLength(), Is.EqualTo(7));
         Assert.That(result.Json.GetProperty("recovery").GetProperty("trainingSequences").GetInt32(), Is.EqualTo(18), "all documents, not only those of --samples");

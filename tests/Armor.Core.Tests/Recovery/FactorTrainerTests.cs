@@ -15,7 +15,7 @@ public class FactorTrainerTests
     {
         using TrainableFactors factors = Factors();
         float[] start = Values(factors);
-        using FactorTrainer trainer = Create(factors, Quick, steps: 100, accumulate: step => step >= 3 ? double.NaN : 1, measure: () => 1);
+        using FactorTrainer trainer = Create(factors, Quick with { Patience = 100 }, steps: 100, accumulate: step => step >= 3 ? double.NaN : 1, measure: () => 1);
         TrainingOutcome outcome = trainer.Run();
         Assert.That(outcome.Stop, Is.EqualTo(RecoveryStop.Diverged));
         Assert.That(outcome.Notes, Has.Count.EqualTo(4));
