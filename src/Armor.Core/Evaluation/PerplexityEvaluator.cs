@@ -65,13 +65,19 @@ public sealed class PerplexityEvaluator(CausalLanguageModel model)
         }
     }
 
-    /// <summary>Indices of sequences, the longest first, so that the batch that needs most memory fails first.</summary>
+    /// <summary>
+    /// Indices of sequences, the longest first, so that the batch that needs most memory fails first. Those beyond LongRoPE's original context
+    /// stay apart from others, whose rotation padding must not change.
+    /// </summary>
     private IEnumerable<int[]> Batches(int[][] sequences)
     {
         int[] order = [.. Enumerable.Range(0, sequences.Length).OrderByDescending(index => sequences[index].Length)];
         for (int start = 0; start < order.Length;)
         {
-            int count = Math.Clamp(TokensPerBatch / sequences[order[start]].Length, 1, order.Length - start);
+            int length = sequences[order[start]].Length;
+            bool isLong = model.Configuration.HasLongRotation(length);
+            int alike = order.Skip(start).TakeWhile(index => model.Configuration.HasLongRotation(sequences[index].Length) == isLong).Count();
+            int count = Math.Clamp(TokensPerBatch / length, 1, alike);
             yield return order[start..(start + count)];
             start += count;
         }
