@@ -93,7 +93,7 @@ public sealed record ArmorPrunerOptions
     public static ArmorPrunerOptions Fast { get; } = new()
     {
         Preset = nameof(Fast),
-        Stages = [Annealed(40, 12), Full(0, 10)],
+        Stages = [Annealed(40, 12), Full(0, 20)],
     };
 
     /// <summary>The default: close to the best there is, still a hundred times faster than the paper's optimiser.</summary>
@@ -143,7 +143,7 @@ public sealed record ArmorPrunerOptions
     public CoreAlgorithm CoreAlgorithm { get; init; } = CoreAlgorithm.ExactSweep;
 
     /// <summary>The stages, in order. Those that need the Hessian are left out where the statistics have none.</summary>
-    public IReadOnlyList<PruningStage> Stages { get; init; } = [Annealed(100, 60), Full(0, 20)];
+    public IReadOnlyList<PruningStage> Stages { get; init; } = [Annealed(150, 60), Full(20, 20)];
 
     /// <summary>The stage of <see cref="PruningMethod.Dense24"/>.</summary>
     public PruningStage Dense24Stage { get; init; } = Full(40, 40);

@@ -82,7 +82,7 @@ internal sealed class ModelPruningRun(
             if (unfinished > 0)
             {
                 CollectGradients();
-                batches = CalibrationBatch.Create(sequences, plan.TokensPerBatch, CPU);
+                batches = CalibrationBatch.Create(sequences, plan.TokensPerBatch, CPU, length => layerwise.Configuration.HasLongRotation(length));
                 walk = new CalibrationWalk(
                     layerwise,
                     batches,
@@ -138,7 +138,10 @@ internal sealed class ModelPruningRun(
             }
 
             IReadOnlyList<CalibrationBatch> own = CalibrationBatch.Create(
-                First(sequences, options.GradientTokens), Math.Max(1, plan.TokensPerBatch / 2), CPU); // a backward pass keeps what a forward pass drops
+                First(sequences, options.GradientTokens),
+                Math.Max(1, plan.TokensPerBatch / 2), // a backward pass keeps what a forward pass drops
+                CPU,
+                length => layerwise.Configuration.HasLongRotation(length));
             try
             {
                 var backward = new GradientWalk(layerwise, own, Seeds.Mix(unchecked((ulong)options.Pruner.Seed), "gradients"));
