@@ -1,3 +1,5 @@
+using MathNet.Numerics.Statistics;
+
 namespace Armor.Core.Evaluation;
 
 /// <summary>The negative log-likelihood of one sequence.</summary>
@@ -60,8 +62,8 @@ public sealed record PerplexityResult
         }
 
         double ratio = sums.Sum() / Predictions;
-        double squares = sums.Zip(SequenceNlls, (sum, sequence) => sum - (ratio * sequence.Predictions)).Sum(residual => residual * residual);
-        return Math.Sqrt(squares * count / (count - 1)) / Predictions;
+        IEnumerable<double> residuals = sums.Zip(SequenceNlls, (sum, sequence) => sum - (ratio * sequence.Predictions));
+        return Math.Sqrt(count) * residuals.StandardDeviation() / Predictions; // their mean is zero
     }
 }
 
