@@ -199,7 +199,7 @@ internal sealed class ModelPruningRun(
     {
         var stopwatch = Stopwatch.StartNew();
         PrunedLinear pruned = pruner.Prune(name, weight, statistics, tracker, cancellationToken);
-        ArmorLayer layer = pruned.Layer.RoundedTo(storage);
+        (ArmorLayer layer, string? note) = StorageRange.Round(pruned.Layer, storage);
         RequireFinite(name, layer, storage);
         return (layer, new LinearPruningReport
         {
@@ -212,7 +212,7 @@ internal sealed class ModelPruningRun(
             StartLoss = pruned.StartLoss,
             Seconds = stopwatch.Elapsed.TotalSeconds,
             Bytes = layer.StorageBytes(storage),
-            Notes = pruned.Notes,
+            Notes = note is null ? pruned.Notes : [.. pruned.Notes, note],
         });
     }
 
