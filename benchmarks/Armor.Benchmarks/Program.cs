@@ -1,10 +1,15 @@
 using Armor.Benchmarks.Pruning;
 using BenchmarkDotNet.Running;
 
-// `convergence` is one long comparison, not a repeated measurement; everything else is BenchmarkDotNet's.
+// `convergence` and `cycle` are tables of their own; everything else is BenchmarkDotNet's.
 if (args is ["convergence", .. var rest])
 {
     return ConvergenceBenchmark.Run(rest);
+}
+
+if (args is ["cycle", .. var arguments])
+{
+    return CycleBenchmark.Run(arguments);
 }
 
 BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
