@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Armor.Cli.Hosting;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
+using Armor.Core.Recovery;
 using Armor.Runtime.Factorization;
 using Spectre.Console;
 
@@ -58,11 +59,16 @@ internal static class PruneCommand
             value => value is >= 0 and <= 1, "a number from 0 to 1");
         Option<string> mode = Choice("--calibrate", "Whose activations a layer is pruned on: those of the layers pruned before it, or the dense model's", Modes.Keys, "sequential");
         Option<long?> seed = Numbers.Create<long>("--seed", "N", "The seed of all random choices (default 0).", _ => true, "a whole number");
+        var recover = new Option<bool>("--recover")
+        {
+            Description = "Fine-tune the pruned model on all documents afterwards, as `armor recover` does.",
+        };
+        Option<int?> recoverySteps = Numbers.Integer("--recover-steps", "N", $"Steps of that over the whole model (default {new RecoveryOptions().Steps}).", minimum: 0);
         var resume = new Option<bool>("--resume") { Description = "Go on where an interrupted run to the same folder stopped." };
 
         var command = new Command("prune", "Prunes a model to 2:4 or another N:M sparsity.") { model, output, calibration };
         documents.AddTo(command);
-        foreach (Option option in (Option[])[samples, method, preset, pattern, blockSize, budget, mode, seed, resume])
+        foreach (Option option in (Option[])[samples, method, preset, pattern, blockSize, budget, mode, seed, recover, recoverySteps, resume])
         {
             command.Add(option);
         }
@@ -93,25 +99,50 @@ internal static class PruneCommand
 
             string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
             string target = parsed.GetRequiredValue(output);
-            string[] texts = [.. documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration)).Take(sampleCount)];
-            ModelPruningReport report;
-            try
+            IReadOnlyList<string> texts = documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration));
+            bool recovers = parsed.GetValue(recover);
+            string pruned = recovers ? PrunedThenRecovered.FolderOf(target, options.Resume) : target;
+            ModelPruningReport? report = null;
+            if (!recovers || !PrunedThenRecovered.IsPruned(pruned, options.Resume))
             {
-                report = await session.RunAsync("Pruning", steps =>
-                    ModelPruner.PruneAsync(folder, target, texts, options, new PruningSteps(steps), session.CancellationToken)).ConfigureAwait(false);
-            }
-            catch (OperationCanceledException) when (Directory.Exists(Workspace(target)))
-            {
-                session.Note($"armor: what is finished lies in {Workspace(target)}; the same command with --resume goes on from there.");
-                throw;
+                report = await Workspaces.RunAsync(session, pruned, () => session.RunAsync("Pruning", steps => ModelPruner.PruneAsync(
+                    folder, pruned, [.. texts.Take(sampleCount)], options, new PruningSteps(steps), session.CancellationToken))).ConfigureAwait(false);
             }
 
-            session.Write(() => ToJson(report), console => Print(console, report, target));
+            var recoveryOptions = new RecoveryOptions { Steps = parsed.GetValue(recoverySteps) ?? new RecoveryOptions().Steps, Resume = options.Resume };
+            RecoveryReport? recovery = recovers
+                ? await PrunedThenRecovered.RecoverAsync(session, folder, target, texts, recoveryOptions).ConfigureAwait(false)
+                : null;
+            session.Write(() => ToJson(report, recovery), console => Print(console, report, recovery, target));
         }));
         return command;
     }
 
-    private static string Workspace(string target) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(target)) + ".partial";
+    private static JsonObject ToJson(ModelPruningReport? report, RecoveryReport? recovery)
+    {
+        JsonObject json = report is null ? [] : ToJson(report);
+        if (recovery is not null)
+        {
+            json["recovery"] = RecoveryOutput.ToJson(recovery);
+        }
+
+        return json;
+    }
+
+    private static void Print(IAnsiConsole console, ModelPruningReport? report, RecoveryReport? recovery, string target)
+    {
+        if (report is not null)
+        {
+            Print(console, report);
+        }
+
+        if (recovery is not null)
+        {
+            RecoveryOutput.Print(console, recovery);
+        }
+
+        console.WriteLine($"Written to {target}");
+    }
 
     private static Option<string> Choice(string name, string description, IReadOnlyCollection<string> values, string standard)
     {
@@ -155,7 +186,7 @@ internal static class PruneCommand
         ["seconds"] = report.Seconds,
     };
 
-    private static void Print(IAnsiConsole console, ModelPruningReport report, string target)
+    private static void Print(IAnsiConsole console, ModelPruningReport report)
     {
         Table table = Tables.OfNumbers("Linear", "Weights", "Blocks", "Start loss", "Loss", "Time");
 
@@ -186,7 +217,5 @@ internal static class PruneCommand
         {
             console.WriteLine($"{report.Noted.Count()} of {report.Linears.Count} linears needed damping or a fall-back, or had unusual input: see above.");
         }
-
-        console.WriteLine($"Written to {target}");
     }
 }
