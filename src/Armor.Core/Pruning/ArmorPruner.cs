@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning.Baselines;
 using Armor.Core.Pruning.Cycles;
 using Armor.Core.Pruning.Losses;
@@ -50,6 +51,10 @@ public sealed class ArmorPruner
     /// <param name="weight">W [d_out, d_in], d_in whole groups of the pattern, finite, any floating type. Not changed.</param>
     /// <param name="statistics">The statistics of its inputs, of dimension d_in.</param>
     /// <param name="name">The tensor's name: part of the seed and of messages.</param>
+    /// <param name="gradients">
+    /// The statistics of the gradients at its outputs, of dimension d_out, by which the outputs are held against each other; or <see langword="null"/>.
+    /// Used by the stages under the full Hessian where <see cref="ArmorPrunerOptions.UsesGradients"/> and no part is the caller's own.
+    /// </param>
     /// <param name="progress">Told after every cycle.</param>
     /// <param name="cancellationToken">Stops between cycles and within long steps.</param>
     /// <returns>The factors and how it went.</returns>
@@ -59,20 +64,21 @@ public sealed class ArmorPruner
         Tensor weight,
         ActivationStatistics statistics,
         string name = "weight",
+        GradientStatistics? gradients = null,
         IProgress<PruningProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(weight);
         ArgumentNullException.ThrowIfNull(statistics);
         ArgumentNullException.ThrowIfNull(name);
-        Check(weight, statistics, name, options.Pattern);
+        Check(weight, statistics, gradients, name, options.Pattern);
 
         long started = Stopwatch.GetTimestamp();
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
         List<string> notes = [];
         using var input = PruningInput.Of(weight, statistics, notes);
-        var run = new Run(input.Weight, input.Statistics, name, notes, progress, cancellationToken);
+        var run = new Run(input.Weight, input.Statistics, UsesGradients ? gradients : null, name, notes, progress, cancellationToken);
         PrunedWeight result = options.Method switch
         {
             PruningMethod.Armor => Factorize(run, BlockSizes.For(options, weight.shape[0], weight.shape[1]), options.Stages),
@@ -82,7 +88,10 @@ public sealed class ArmorPruner
         return result with { Layer = input.Restore(result.Layer), Elapsed = Stopwatch.GetElapsedTime(started) };
     }
 
-    private static void Check(Tensor weight, ActivationStatistics statistics, string name, SparsityPattern pattern)
+    // Steps of the caller's own know of H only.
+    private bool UsesGradients => options.UsesGradients && parts is { Loss: null, WrapperOptimizer: null, CoreSelector: null };
+
+    private static void Check(Tensor weight, ActivationStatistics statistics, GradientStatistics? gradients, string name, SparsityPattern pattern)
     {
         string shape = $"[{string.Join(", ", weight.shape)}]";
         if (weight.dim() != 2 || weight.shape[0] == 0 || weight.shape[1] == 0 || weight.shape[1] % pattern.Group != 0)
@@ -94,6 +103,19 @@ public sealed class ArmorPruner
         {
             throw new ArgumentException(
                 $"{name}: expected statistics of dimension {weight.shape[1]} for a weight {shape}; found {statistics.Dimension}.", nameof(statistics));
+        }
+
+        if (gradients is not null && gradients.Dimension != weight.shape[0])
+        {
+            throw new ArgumentException(
+                $"{name}: expected gradient statistics of dimension {weight.shape[0]} for a weight {shape}; found {gradients.Dimension}.", nameof(gradients));
+        }
+
+        if (statistics.ResidualMoment is { } residual && residual.shape[0] != weight.shape[0])
+        {
+            throw new ArgumentException(
+                $"{name}: expected a residual moment [{weight.shape[0]}, {weight.shape[1]}] for a weight {shape}; found [{string.Join(", ", residual.shape)}].",
+                nameof(statistics));
         }
 
         using var scope = NewDisposeScope();
@@ -133,7 +155,7 @@ public sealed class ArmorPruner
         }
 
         StageLoss measure = run.Statistics.Hessian is null ? StageLoss.Diagonal : StageLoss.FullHessian;
-        using PruningFrame frame = PruningFrame.For(weight, run.Statistics, measure, damping, 1, parts.Loss);
+        using PruningFrame frame = Frame(run, weight, measure, 1, damping);
         using var factorization = new ArmorFactorization(pruned, null, null);
         using var start = new ArmorFactorization(LargestMask.NoWagP(weight, h, options.Pattern), null, null);
         return new PrunedWeight(
@@ -182,7 +204,7 @@ public sealed class ArmorPruner
             int cycles = 0;
             for (int index = 0; index < stages.Count; index++)
             {
-                using PruningFrame frame = PruningFrame.For(weight, run.Statistics, stages[index].Loss, damping, sizes.Input ?? options.Pattern.Group, parts.Loss);
+                using PruningFrame frame = Frame(run, weight, stages[index].Loss, sizes.Input ?? options.Pattern.Group, damping);
                 using ArmorFactorization start = frame.Start(mask, sizes);
                 ArmorFactorization next = RunStage(run, frame, start, state, stages[index], (index, stages.Count), out outcome);
                 state?.Dispose();
@@ -279,6 +301,11 @@ public sealed class ArmorPruner
         }
     }
 
+    private PruningFrame Frame(Run run, Tensor weight, StageLoss stage, int inputBlock, double damping) =>
+        parts.Loss is { } custom
+            ? PruningFrame.For(weight, custom(run.Statistics))
+            : PruningFrame.For(weight, run.Statistics, run.Gradients, stage, inputBlock, options with { HessianDamping = damping });
+
     // What to come near to, and the damping with which the Hessian is positive definite.
     private (Tensor Target, double Damping) Target(Run run, bool needsHessian)
     {
@@ -289,12 +316,15 @@ public sealed class ArmorPruner
             // Its factorisation tells whether the damping is enough; where there is next to none, rounding must be thought of too.
             Tensor hessian = run.Statistics.Hessian!;
             damping = damping < HessianConditioning.LeastRaised ? HessianConditioning.PositiveDamping(hessian, damping) : damping;
-            target = CrossTarget.Of(run.Weight, hessian, cross, damping);
+            target = Solve();
             while (target is null && damping < HessianConditioning.MostDamping)
             {
                 damping *= 10;
-                target = CrossTarget.Of(run.Weight, hessian, cross, damping);
+                target = Solve();
             }
+
+            Tensor? Solve() =>
+                CrossTarget.Of(run.Weight, hessian, cross, damping, run.Statistics.ResidualMoment, options.ResidualCorrection);
 
             run.Statistics.ReleaseCrossMoment();
             if (target is null)
@@ -322,6 +352,11 @@ public sealed class ArmorPruner
         if (parts.WrapperOptimizer is null && parts.CoreSelector is null
             && options.WrapperAlgorithm == WrapperAlgorithm.LeastSquares && options.CoreAlgorithm == CoreAlgorithm.ExactSweep)
         {
+            if (frame.Loss is TwoSidedLoss twoSided)
+            {
+                return new TwoSidedCycle(twoSided);
+            }
+
             bool couples = frame.Loss.CouplesBlocks(CoreSystems.Unit(state, options.Pattern));
             if (couples && frame.Loss is FullHessianLoss full)
             {
@@ -357,5 +392,11 @@ public sealed class ArmorPruner
     private readonly record struct StageOutcome(double Loss, double StartLoss, int Cycles, StopReason Reason);
 
     private sealed record Run(
-        Tensor Weight, ActivationStatistics Statistics, string Name, List<string> Notes, IProgress<PruningProgress>? Progress, CancellationToken CancellationToken);
+        Tensor Weight,
+        ActivationStatistics Statistics,
+        GradientStatistics? Gradients,
+        string Name,
+        List<string> Notes,
+        IProgress<PruningProgress>? Progress,
+        CancellationToken CancellationToken);
 }

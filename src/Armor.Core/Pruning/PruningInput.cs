@@ -43,7 +43,7 @@ internal sealed class PruningInput : IDisposable
         int exponent = Exponent(own.abs().max().ToDouble());
         Tensor w = (exponent == 0 ? own : own.to(float64).Times(Math.ScaleB(1, -exponent))).to(float32).contiguous();
         int inputs = Exponent(statistics.Diagonal.mean().ToDouble());
-        return new PruningInput(w.alias(), exponent, statistics, inputs == 0 ? null : Scaled(statistics, Math.ScaleB(1, -inputs)));
+        return new PruningInput(w.alias(), exponent, statistics, inputs == 0 && exponent == 0 ? null : Scaled(statistics, -inputs, -exponent));
     }
 
     /// <summary>A layer of <see cref="Weight"/> as one of the weight that came.</summary>
@@ -73,11 +73,17 @@ internal sealed class PruningInput : IDisposable
         return Math.Abs(exponent) > LargestExponent ? exponent : 0;
     }
 
-    private static ActivationStatistics Scaled(ActivationStatistics statistics, double scale)
+    // The residual moment is of outputs, which scale as the weight does.
+    private static ActivationStatistics Scaled(ActivationStatistics statistics, int inputs, int outputs)
     {
         using var scope = NewDisposeScope();
+        double scale = Math.ScaleB(1, inputs);
         return ActivationStatistics.Own(
-            statistics.Diagonal.Times(scale), statistics.Hessian?.Times(scale), statistics.CrossMoment?.Times(scale), statistics.TokenCount);
+            statistics.Diagonal.Times(scale),
+            statistics.Hessian?.Times(scale),
+            statistics.CrossMoment?.Times(scale),
+            statistics.ResidualMoment?.Times(Math.ScaleB(1, inputs + outputs)),
+            statistics.TokenCount);
     }
 
     private static void NoteDead(Tensor weight, ActivationStatistics statistics, List<string> notes)
