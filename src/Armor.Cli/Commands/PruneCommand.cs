@@ -54,11 +54,14 @@ internal static class PruneCommand
             value => value is >= 0 and <= 1, "a number from 0 to 1");
         Option<string> mode = Choice("--calibrate", "Whose activations a layer is pruned on: those of the layers pruned before it, or the dense model's", Modes.Keys, "sequential");
         Option<long?> seed = Numbers.Create<long>("--seed", "N", "The seed of all random choices (default 0).", _ => true, "a whole number");
+        Option<long?> memory = Numbers.Size("--memory", "What the run may take in memory, such as 6GB; activations that do not fit go to disk (default: 70 % of what is free).");
+        Option<long?> shard = Numbers.Size("--shard-size", "The most bytes of tensors in one file of the output (default 2GB).");
+        var dryRun = new Option<bool>("--dry-run") { Description = "Tell what the run will take in time, memory and disk, and do nothing." };
         var resume = new Option<bool>("--resume") { Description = "Go on where an interrupted run to the same folder stopped." };
 
         var command = new Command("prune", "Prunes a model to 2:4 sparsity.") { model, output, calibration };
         documents.AddTo(command);
-        foreach (Option option in (Option[])[samples, method, preset, blockSize, budget, mode, seed, resume])
+        foreach (Option option in (Option[])[samples, method, preset, blockSize, budget, mode, seed, memory, shard, dryRun, resume])
         {
             command.Add(option);
         }
@@ -82,6 +85,8 @@ internal static class PruneCommand
                 },
                 Calibration = Modes[parsed.GetValue(mode)!],
                 MaxSamples = sampleCount,
+                MemoryBudget = parsed.GetValue(memory),
+                ShardBytes = parsed.GetValue(shard) ?? new ModelPrunerOptions().ShardBytes,
                 Resume = parsed.GetValue(resume),
             };
             Check(options);
@@ -89,6 +94,13 @@ internal static class PruneCommand
             string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
             string target = parsed.GetRequiredValue(output);
             string[] texts = [.. documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration)).Take(sampleCount)];
+            if (parsed.GetValue(dryRun))
+            {
+                PruningEstimate estimate = await ModelPruner.EstimateAsync(folder, target, texts, options, session.CancellationToken).ConfigureAwait(false);
+                session.Write(() => ToJson(estimate), console => Print(console, estimate));
+                return;
+            }
+
             ModelPruningReport report;
             try
             {
@@ -148,6 +160,37 @@ internal static class PruneCommand
         ["denseBytes"] = report.DenseBytes,
         ["seconds"] = report.Seconds,
     };
+
+    private static JsonObject ToJson(PruningEstimate estimate) => new()
+    {
+        ["seconds"] = estimate.Seconds,
+        ["calibrationSeconds"] = estimate.CalibrationSeconds,
+        ["pruningSeconds"] = estimate.PruningSeconds,
+        ["fileSeconds"] = estimate.FileSeconds,
+        ["peakMemory"] = estimate.PeakMemory,
+        ["workBytes"] = estimate.WorkBytes,
+        ["outputBytes"] = estimate.OutputBytes,
+        ["freeBytes"] = estimate.FreeBytes,
+        ["tokensPerBatch"] = estimate.TokensPerBatch,
+    };
+
+    private static void Print(IAnsiConsole console, PruningEstimate estimate)
+    {
+        Table table = Tables.OfNumbers("Pruning will take", "about");
+        table.AddRow("Time", Numbers.Seconds(estimate.Seconds));
+        table.AddRow("  calibration", Numbers.Seconds(estimate.CalibrationSeconds));
+        table.AddRow("  pruning", Numbers.Seconds(estimate.PruningSeconds));
+        table.AddRow("  files", Numbers.Seconds(estimate.FileSeconds));
+        table.AddRow("Memory at its peak", Numbers.Bytes(estimate.PeakMemory));
+        table.AddRow("Disk while it runs", Numbers.Bytes(estimate.WorkBytes));
+        table.AddRow("Disk free now", Numbers.Bytes(estimate.FreeBytes));
+        table.AddRow("Output", Numbers.Bytes(estimate.OutputBytes));
+        console.Write(table);
+        if (estimate.FreeBytes < estimate.WorkBytes)
+        {
+            console.MarkupLine("[yellow]There is not enough room on the disk.[/]");
+        }
+    }
 
     private static void Print(IAnsiConsole console, ModelPruningReport report, string target)
     {

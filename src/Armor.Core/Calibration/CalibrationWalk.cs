@@ -137,7 +137,7 @@ internal sealed class CalibrationWalk : IDisposable
             accumulator.Add(inputs, denseInputs);
         }
 
-        if (EndsHalf(group) && Enumerable.Range(0, batches.Count).All(batch => kept!.Keeps(batch) && denseKept?.Keeps(batch) != false))
+        if (EndsHalf(group) && KeepsAll(kept) && (denseStream is null || KeepsAll(denseKept)))
         {
             // The inputs are never computed again.
             Release(Before(group));
@@ -213,6 +213,8 @@ internal sealed class CalibrationWalk : IDisposable
 
     // The groups after which something is added to the residual stream.
     private static bool EndsHalf(LinearGroup group) => group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;
+
+    private bool KeepsAll(BatchStore? store) => store is not null && Enumerable.Range(0, batches.Count).All(store.Keeps);
 
     private static LinearGroup Before(LinearGroup group) => group == LinearGroup.AttentionOutput ? LinearGroup.AttentionInput : LinearGroup.MlpInput;
 

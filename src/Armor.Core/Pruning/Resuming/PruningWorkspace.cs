@@ -32,6 +32,9 @@ internal sealed class PruningWorkspace : IDisposable
     /// <summary>Where the walk keeps its activations; need not exist.</summary>
     public string ActivationFolder => Path.Combine(folder, ActivationsName);
 
+    /// <summary>Bytes of what the workspace holds.</summary>
+    public long PresentBytes => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length);
+
     /// <summary>The report of the run whose output has its name already, so that only the clean-up is missing; else null.</summary>
     public IReadOnlyList<LinearPruningReport>? Published => IsFilled(output) ? state.Finished : null;
 
