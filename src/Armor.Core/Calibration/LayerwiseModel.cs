@@ -57,7 +57,7 @@ internal sealed class LayerwiseModel : IDisposable
             checkpoint.ReadFiniteFloat32(ModelShapes.Embedding, ids[row] * hidden, TensorMemory.Floats(rows, (long)row * hidden, hidden));
         }
 
-        return rows.view([.. tokens.shape, hidden]).MoveToOuterDisposeScope();
+        return TokenEmbedding.Scale(rows.view([.. tokens.shape, hidden]), Configuration).MoveToOuterDisposeScope();
     }
 
     /// <summary>Reads one decoder layer; each call gives a layer with weights of its own.</summary>

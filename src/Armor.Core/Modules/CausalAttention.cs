@@ -3,16 +3,18 @@ using static TorchSharp.torch;
 
 namespace Armor.Core.Modules;
 
-/// <summary>Grouped-query attention over the past, with an optional sliding window.</summary>
+/// <summary>Grouped-query attention over the past, with an optional sliding window and soft cap.</summary>
 internal static class CausalAttention
 {
-    /// <summary>Softmax of q·kᵀ/√(head size) over the keys at or before each query's position, times the values.</summary>
+    /// <summary>Softmax of the scaled q·kᵀ over the keys at or before each query's position, times the values.</summary>
     /// <param name="queries">[batch, heads, length, head size]; the last query stands at the position of the last key.</param>
     /// <param name="keys">[batch, key/value heads, key length, head size].</param>
     /// <param name="values">Like <paramref name="keys"/>.</param>
     /// <param name="window">Number of latest positions that a query sees, its own included; null for all.</param>
+    /// <param name="scale">What q·kᵀ is multiplied by.</param>
+    /// <param name="softCap">Scaled scores s become cap·tanh(s / cap); null for none.</param>
     /// <returns>[batch, heads, length, head size].</returns>
-    public static Tensor Attend(Tensor queries, Tensor keys, Tensor values, int? window)
+    public static Tensor Attend(Tensor queries, Tensor keys, Tensor values, int? window, double scale, double? softCap)
     {
         using var scope = NewDisposeScope();
         var groups = queries.shape[1] / keys.shape[1];
@@ -20,8 +22,19 @@ internal static class CausalAttention
         var isWindowed = window is { } size && size < keyLength;
         var isSquare = length == keyLength;
         var mask = isWindowed || (!isSquare && length > 1) ? Mask(length, keyLength, window, queries.device) : null;
+        if (softCap is { } cap)
+        {
+            var scores = queries.Times(scale / cap).matmul(Repeat(keys, groups).transpose(-2, -1)).tanh().Times(cap);
+            var seen = mask ?? Mask(length, keyLength, null, queries.device);
+            var wide = scores.to(scores.dtype == ScalarType.Float64 ? ScalarType.Float64 : ScalarType.Float32);
+            var probabilities = where(seen, wide, zeros_like(wide).Plus(double.NegativeInfinity)).softmax(-1);
+            return probabilities.to(values.dtype).matmul(Repeat(values, groups)).MoveToOuterDisposeScope();
+        }
+
+        // The fused product has a scale of its own.
+        var ratio = scale * Math.Sqrt(queries.shape[3]);
         return nn.functional.scaled_dot_product_attention(
-            queries,
+            Math.Abs(ratio - 1) < 1e-12 ? queries : queries.Times(ratio),
             Repeat(keys, groups),
             Repeat(values, groups),
             mask,

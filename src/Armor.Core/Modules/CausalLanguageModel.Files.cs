@@ -47,15 +47,19 @@ public sealed partial class CausalLanguageModel
     {
         Directory.CreateDirectory(folder);
         var path = Path.Combine(folder, "model.safetensors");
-        var tensors = ModelShapes.Enumerate(Configuration).Select(shape => new TensorDescription(shape.Name, type, shape.Shape)).ToList();
+        var stored = StoredTensors();
+        var tensors = stored.Select(tensor => new TensorDescription(tensor.Name, type, Stacked([.. tensor.Parts.Select(part => _weights[part].shape)]))).ToList();
         using (var writer = SafetensorsWriter.Create(path, tensors, new Dictionary<string, string> { ["format"] = "pt" }))
         {
-            foreach (var (name, weight) in _weights)
+            foreach (var (name, parts) in stored)
             {
-                using var scope = NewDisposeScope();
-                var values = weight.detach().to(ScalarType.Float32).cpu().contiguous();
-                RequireFinite(values, path, name);
-                writer.WriteFloat32(name, values.data<float>().ToArray());
+                foreach (var part in parts)
+                {
+                    using var scope = NewDisposeScope();
+                    var values = _weights[part].detach().to(ScalarType.Float32).cpu().contiguous();
+                    RequireFinite(values, path, part);
+                    writer.WriteFloat32(name, values.data<float>().ToArray());
+                }
             }
 
             writer.Commit();
@@ -65,6 +69,19 @@ public sealed partial class CausalLanguageModel
         File.WriteAllText(temporary, ConfigurationWriter.Write(Configuration with { StoredType = type }));
         File.Move(temporary, Path.Combine(folder, "config.json"), overwrite: true);
     }
+
+    /// <summary>The tensors as a file has them, each with the weights that it is stacked of: as a rule one.</summary>
+    private List<(string Name, IReadOnlyList<string> Parts)> StoredTensors()
+    {
+        var fused = Enumerable.Range(0, Configuration.LayerCount).Select(ModelShapes.LayerPrefix).SelectMany(prefix =>
+            ModelShapes.FusedLinears(Configuration).Select(linear =>
+                (Name: prefix + linear.Name + WeightSuffix, Parts: (IReadOnlyList<string>)[.. linear.Parts.Select(part => prefix + part + WeightSuffix)]))).ToList();
+        var byFirst = fused.ToDictionary(tensor => tensor.Parts[0], StringComparer.Ordinal);
+        var others = fused.SelectMany(tensor => tensor.Parts.Skip(1)).ToHashSet(StringComparer.Ordinal);
+        return [.. _weights.Keys.Where(name => !others.Contains(name)).Select(name => byFirst.TryGetValue(name, out var tensor) ? tensor : (name, [name]))];
+    }
+
+    private static long[] Stacked(long[][] shapes) => [shapes.Sum(shape => shape[0]), .. shapes[0][1..]];
 
     private static Tensor Read(CheckpointFolder checkpoint, TensorShape shape, Device device, ScalarType type)
     {

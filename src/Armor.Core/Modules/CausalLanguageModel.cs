@@ -90,7 +90,7 @@ public sealed partial class CausalLanguageModel : IDisposable
         ArgumentNullException.ThrowIfNull(tokens);
         using var scope = NewDisposeScope();
         var rows = _weights[ModelShapes.Embedding].index_select(0, tokens.flatten());
-        return rows.view([.. tokens.shape, Configuration.HiddenSize]).MoveToOuterDisposeScope();
+        return TokenEmbedding.Scale(rows.view([.. tokens.shape, Configuration.HiddenSize]), Configuration).MoveToOuterDisposeScope();
     }
 
     /// <summary>From tokens to logits.</summary>
@@ -119,9 +119,10 @@ public sealed partial class CausalLanguageModel : IDisposable
         ArgumentNullException.ThrowIfNull(hidden);
         using var scope = NewDisposeScope();
         var type = _computeType ?? hidden.dtype;
-        var normed = RootMeanSquareNorm.Apply(hidden, _weights[ModelShapes.FinalNorm], Configuration.NormEpsilon, type);
+        var normed = RootMeanSquareNorm.Apply(hidden, _weights[ModelShapes.FinalNorm], Configuration.HasUnitOffsetNorms, Configuration.NormEpsilon, type);
         var head = _weights[Configuration.TieWordEmbeddings ? ModelShapes.Embedding : ModelShapes.Head];
-        return nn.functional.linear(normed, head.to(type)).MoveToOuterDisposeScope();
+        var logits = nn.functional.linear(normed, head.to(type));
+        return (Configuration.LogitSoftCap is { } cap ? logits.Over(cap).tanh().Times(cap) : logits).MoveToOuterDisposeScope();
     }
 
     /// <summary>A weight by its name in the checkpoint; not a copy.</summary>

@@ -10,13 +10,14 @@ namespace Armor.Core.Modules;
 /// [batch, length, hidden], and <see cref="Forward(Tensor)"/> equals the stages in order. Every method works with autograd and returns a tensor of
 /// the caller's dispose scope.
 /// </summary>
-public sealed class DecoderLayer
+public sealed partial class DecoderLayer
 {
     private readonly ModelConfiguration _configuration;
     private readonly RotaryEmbedding _rotary;
     private readonly Dictionary<string, Parameter> _weights;
     private readonly Dictionary<string, Func<Tensor, Tensor>> _replacements = new(StringComparer.Ordinal);
     private readonly int? _window;
+    private readonly bool _isLocal;
 
     internal DecoderLayer(ModelConfiguration configuration, int index, RotaryEmbedding rotary, Dictionary<string, Parameter> weights)
     {
@@ -24,6 +25,7 @@ public sealed class DecoderLayer
         _rotary = rotary;
         _weights = weights;
         _window = configuration.SlidingWindowOf(index);
+        _isLocal = configuration.HasLocalRotation(index);
         Index = index;
         Linears = ModelShapes.Linears(configuration);
     }
@@ -80,31 +82,29 @@ public sealed class DecoderLayer
     /// <returns>[batch, length, heads × head size].</returns>
     public Tensor AttentionContext(Tensor a) => AttentionContext(a, null);
 
-    /// <summary>x + o_proj(context).</summary>
+    /// <summary>x + o_proj(context), with a norm between where the family has one.</summary>
     /// <param name="x">[batch, length, hidden].</param>
     /// <param name="context">What <see cref="AttentionContext(Tensor)"/> returned.</param>
     /// <returns>[batch, length, hidden].</returns>
-    public Tensor AddAttention(Tensor x, Tensor context) => Add(x, context, ModelShapes.AttentionOutput);
+    public Tensor AddAttention(Tensor x, Tensor context) => Add(x, context, ModelShapes.AttentionOutput, ModelShapes.AttentionOutputNorm);
 
     /// <summary>Norm before the MLP: the input of <c>gate_proj</c> and <c>up_proj</c>.</summary>
     /// <param name="x">[batch, length, hidden].</param>
     /// <returns>[batch, length, hidden].</returns>
-    public Tensor MlpInput(Tensor x) => Norm(x, ModelShapes.MlpNorm);
+    public Tensor MlpInput(Tensor x) => Norm(x, ModelShapes.MlpNormOf(_configuration));
 
-    /// <summary>silu(gate(m)) · up(m): the input of <c>down_proj</c>.</summary>
+    /// <summary>act(gate(m)) · up(m): the input of <c>down_proj</c>.</summary>
     /// <param name="m">What <see cref="MlpInput"/> returned.</param>
     /// <returns>[batch, length, intermediate].</returns>
-    public Tensor MlpActivation(Tensor m)
-    {
-        using var scope = NewDisposeScope();
-        return (nn.functional.silu(Linear(m, ModelShapes.Gate)) * Linear(m, ModelShapes.Up)).MoveToOuterDisposeScope();
-    }
+    /// <exception cref="InvalidOperationException">The layer has experts in the place of its MLP.</exception>
+    public Tensor MlpActivation(Tensor m) => GatedActivation(m, RequireMlp());
 
-    /// <summary>x + down_proj(d).</summary>
+    /// <summary>x + down_proj(d), with a norm between where the family has one.</summary>
     /// <param name="x">[batch, length, hidden].</param>
     /// <param name="d">What <see cref="MlpActivation"/> returned.</param>
     /// <returns>[batch, length, hidden].</returns>
-    public Tensor AddMlp(Tensor x, Tensor d) => Add(x, d, ModelShapes.Down);
+    /// <exception cref="InvalidOperationException">The layer has experts in the place of its MLP.</exception>
+    public Tensor AddMlp(Tensor x, Tensor d) => Add(x, d, ModelShapes.FeedForward(_configuration, RequireMlp()).Down, ModelShapes.MlpOutputNorm);
 
     /// <summary>The whole layer.</summary>
     /// <param name="x">[batch, length, hidden].</param>
@@ -115,22 +115,30 @@ public sealed class DecoderLayer
     {
         using var scope = NewDisposeScope();
         var attended = AddAttention(x, AttentionContext(AttentionInput(x), cache));
-        return AddMlp(attended, MlpActivation(MlpInput(attended))).MoveToOuterDisposeScope();
+        return AddFeedForward(attended).MoveToOuterDisposeScope();
     }
 
     private Tensor AttentionContext(Tensor a, KeyValueCache? cache)
     {
         using var scope = NewDisposeScope();
         var position = cache?.Length ?? 0;
-        var queries = _rotary.Rotate(NormHeads(Heads(a, ModelShapes.Query), ModelShapes.QueryNorm), position);
-        var keys = _rotary.Rotate(NormHeads(Heads(a, ModelShapes.Key), ModelShapes.KeyNorm), position);
+        var isLong = _configuration.HasLongRotation(position + a.shape[1]);
+        if (position > 0 && isLong != _configuration.HasLongRotation(position))
+        {
+            throw new InvalidOperationException(
+                $"The sequence passes the original context of {_configuration.RopeScaling?.OriginalContextLength} tokens at token {position}, where "
+                + "LongRoPE rotates all keys anew: begin again with an empty cache.");
+        }
+
+        var queries = _rotary.Rotate(NormHeads(Heads(a, ModelShapes.Query), ModelShapes.QueryNorm), position, _isLocal, isLong);
+        var keys = _rotary.Rotate(NormHeads(Heads(a, ModelShapes.Key), ModelShapes.KeyNorm), position, _isLocal, isLong);
         var values = Heads(a, ModelShapes.Value);
         if (cache is not null)
         {
             (keys, values) = cache.Append(Index, keys, values);
         }
 
-        var context = CausalAttention.Attend(queries, keys, values, _window);
+        var context = CausalAttention.Attend(queries, keys, values, _window, _configuration.AttentionScale, _configuration.AttentionSoftCap);
         return context.transpose(1, 2).reshape(a.shape[0], a.shape[1], _configuration.QuerySize).MoveToOuterDisposeScope();
     }
 
@@ -138,17 +146,28 @@ public sealed class DecoderLayer
     private Tensor Heads(Tensor a, string linear) =>
         Linear(a, linear).view(a.shape[0], a.shape[1], -1, _configuration.HeadSize).transpose(1, 2);
 
-    private Tensor NormHeads(Tensor heads, string norm) =>
-        _configuration.QueryKeyNorm ? RootMeanSquareNorm.Apply(heads, _weights[norm], _configuration.NormEpsilon, heads.dtype) : heads;
+    private Tensor NormHeads(Tensor heads, string norm) => _configuration.QueryKeyNorm ? Norm(heads, norm, heads.dtype) : heads;
 
-    private Tensor Norm(Tensor x, string name) =>
-        RootMeanSquareNorm.Apply(x, _weights[name], _configuration.NormEpsilon, ComputeType ?? x.dtype);
+    private Tensor Norm(Tensor x, string name) => Norm(x, name, ComputeType ?? x.dtype);
 
-    private Tensor Add(Tensor x, Tensor input, string linear)
+    private Tensor Norm(Tensor x, string name, ScalarType type) =>
+        RootMeanSquareNorm.Apply(x, _weights[name], _configuration.HasUnitOffsetNorms, _configuration.NormEpsilon, type);
+
+    private Tensor Add(Tensor x, Tensor input, string linear, string norm)
     {
         using var scope = NewDisposeScope();
-        return x.Plus(Linear(input, linear)).MoveToOuterDisposeScope();
+        return AddNormed(x, Linear(input, linear), norm).MoveToOuterDisposeScope();
     }
+
+    private Tensor AddNormed(Tensor x, Tensor added, string norm)
+    {
+        using var scope = NewDisposeScope();
+        return x.Plus(_configuration.HasOutputNorms ? Norm(added, norm, x.dtype) : added).MoveToOuterDisposeScope();
+    }
+
+    private int? RequireMlp() => _configuration.Experts is null
+        ? null
+        : throw new InvalidOperationException("The layer has experts in the place of its MLP; only the whole layer can be computed.");
 
     private Tensor Linear(Tensor input, string name)
     {

@@ -15,15 +15,21 @@ internal static class WeightInitializer
         // A generator of its own: the process-wide one is the application's.
         var generator = new Generator((ulong)seed);
         var residualDeviation = Deviation / Math.Sqrt(2 * configuration.LayerCount);
+        string[] residual =
+        [
+            .. ModelShapes.Linears(configuration)
+                .Where(linear => linear.Group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput)
+                .Select(linear => "." + linear.Name + ".weight"),
+        ];
         return shape =>
         {
             if (shape.Shape.Count == 1)
             {
-                return shape.Name.EndsWith(".bias", StringComparison.Ordinal) ? zeros([.. shape.Shape]) : ones([.. shape.Shape]);
+                var isZero = configuration.HasUnitOffsetNorms || shape.Name.EndsWith(".bias", StringComparison.Ordinal);
+                return isZero ? zeros([.. shape.Shape]) : ones([.. shape.Shape]);
             }
 
-            var addsToResidual = shape.Name.EndsWith(ModelShapes.AttentionOutput + ".weight", StringComparison.Ordinal)
-                || shape.Name.EndsWith(ModelShapes.Down + ".weight", StringComparison.Ordinal);
+            var addsToResidual = residual.Any(name => shape.Name.EndsWith(name, StringComparison.Ordinal));
             using var normal = randn([.. shape.Shape], generator: generator);
             return normal.Times(addsToResidual ? residualDeviation : Deviation);
         };

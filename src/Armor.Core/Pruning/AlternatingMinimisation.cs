@@ -1,5 +1,4 @@
-using Armor.Core.Pruning.SparseCores;
-using Armor.Core.Pruning.Wrappers;
+using Armor.Core.Pruning.Cycles;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -17,35 +16,36 @@ internal sealed class AlternatingMinimisation : IDisposable
     private const double GainDecay = 0.99;
 
     private readonly PruningFrame frame;
-    private readonly IWrapperOptimizer wrappers;
-    private readonly ISparseCoreSelector selector;
+    private readonly IAlternatingCycle cycle;
     private readonly ulong seed;
     private readonly int threads;
     private readonly Action<int, double> report;
     private readonly CancellationToken cancellationToken;
+    private readonly ArmorFactorization start;
+    private readonly double startLoss;
     private readonly ArmorFactorization best;
     private readonly ArmorFactorization current;
 
     public AlternatingMinimisation(
         ArmorFactorization start,
         PruningFrame frame,
-        IWrapperOptimizer wrappers,
-        ISparseCoreSelector selector,
+        IAlternatingCycle cycle,
         ulong seed,
         int threads,
         Action<int, double> report,
         CancellationToken cancellationToken)
     {
         this.frame = frame;
-        this.wrappers = wrappers;
-        this.selector = selector;
+        this.cycle = cycle;
         this.seed = seed;
         this.threads = threads;
         this.report = report;
         this.cancellationToken = cancellationToken;
+        this.start = start;
         current = start.Clone();
         best = start.Clone();
-        BestLoss = frame.RelativeLoss(start);
+        startLoss = frame.RelativeLoss(start);
+        BestLoss = startLoss;
     }
 
     /// <summary>The lowest relative loss so far.</summary>
@@ -163,6 +163,24 @@ internal sealed class AlternatingMinimisation : IDisposable
         return StopReason.CyclesDone;
     }
 
+    /// <summary>
+    /// Evaluates the best state by itself, for cycles tell their loss only to within rounding; where it is not below the start after all, the start is
+    /// the best.
+    /// </summary>
+    public void Confirm()
+    {
+        double loss = frame.RelativeLoss(best);
+        if (loss < startLoss)
+        {
+            BestLoss = loss;
+        }
+        else
+        {
+            best.CopyFrom(start);
+            BestLoss = startLoss;
+        }
+    }
+
     /// <summary>Frees the states.</summary>
     public void Dispose()
     {
@@ -170,7 +188,7 @@ internal sealed class AlternatingMinimisation : IDisposable
         best.Dispose();
     }
 
-    // One core step and one wrapper step; the best state is kept.
+    // One cycle; the best state is kept.
     private double Cycle(AnnealingNoise noise)
     {
         cancellationToken.ThrowIfCancellationRequested();
@@ -182,10 +200,8 @@ internal sealed class AlternatingMinimisation : IDisposable
             MaxDegreeOfParallelism = threads,
             CancellationToken = cancellationToken,
         };
-        selector.Step(current, context);
-        wrappers.Step(current, context);
+        double loss = frame.Relative(cycle.Step(current, context));
         Cycles++;
-        double loss = frame.RelativeLoss(current);
         if (loss < BestLoss)
         {
             BestLoss = loss;

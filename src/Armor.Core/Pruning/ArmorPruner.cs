@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning.Baselines;
+using Armor.Core.Pruning.Cycles;
 using Armor.Core.Pruning.Losses;
 using Armor.Core.Pruning.SparseCores;
 using Armor.Core.Pruning.Wrappers;
@@ -196,19 +197,19 @@ public sealed class ArmorPruner
             }
         }
 
-        IWrapperOptimizer wrappers = parts.WrapperOptimizer?.Invoke() ?? CreateWrappers(frame.Target.shape[1]);
-        ISparseCoreSelector selector = parts.CoreSelector?.Invoke() ?? CreateSelector();
+        IAlternatingCycle cycle = CreateCycle(frame, from);
         try
         {
             ulong seed = Seeds.Mix(Seeds.Mix(unchecked((ulong)options.Seed), run.Name), (ulong)place.Index);
             int total = stage.Cycles;
             using var loop = new AlternatingMinimisation(
-                from, frame, wrappers, selector, seed, options.MaxDegreeOfParallelism,
+                from, frame, cycle, seed, options.MaxDegreeOfParallelism,
                 (cycle, loss) => run.Progress?.Report(new PruningProgress(place.Index, place.Count, Math.Min(cycle, total), total, loss)),
                 run.CancellationToken);
             loop.Polish(stage.WarmUpCycles, stage.Momentum, null);
             loop.Anneal(stage);
             StopReason reason = loop.Polish(stage.PolishCycles, stage.Momentum, stage.EarlyStopping);
+            loop.Confirm();
             outcome = new StageOutcome(loop.BestLoss, startLoss, loop.Cycles, reason);
             ArmorFactorization result = loop.Best.Clone();
             frame.Leave(result);
@@ -216,8 +217,7 @@ public sealed class ArmorPruner
         }
         finally
         {
-            (wrappers as IDisposable)?.Dispose();
-            (selector as IDisposable)?.Dispose();
+            (cycle as IDisposable)?.Dispose();
         }
     }
 
@@ -236,6 +236,28 @@ public sealed class ArmorPruner
         }
 
         return target ?? run.Weight;
+    }
+
+    // The default algorithms share products within a cycle; anything else goes step by step.
+    private IAlternatingCycle CreateCycle(PruningFrame frame, ArmorFactorization state)
+    {
+        if (parts.WrapperOptimizer is null && parts.CoreSelector is null
+            && options.WrapperAlgorithm == WrapperAlgorithm.LeastSquares && options.CoreAlgorithm == CoreAlgorithm.ExactSweep)
+        {
+            bool couples = frame.Loss.CouplesBlocks(CoreSystems.Unit(state));
+            if (couples && frame.Loss is FullHessianLoss full)
+            {
+                return new CoupledCycle(full);
+            }
+
+            if (!couples)
+            {
+                return new SeparableCycle(frame.Loss.Value(frame.Target));
+            }
+        }
+
+        return new SeparateSteps(
+            parts.CoreSelector?.Invoke() ?? CreateSelector(), parts.WrapperOptimizer?.Invoke() ?? CreateWrappers(frame.Target.shape[1]));
     }
 
     private IWrapperOptimizer CreateWrappers(long columns) => options.WrapperAlgorithm switch

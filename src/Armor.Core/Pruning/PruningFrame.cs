@@ -63,9 +63,11 @@ internal sealed class PruningFrame : IDisposable
     public double RelativeLoss(ArmorFactorization factorization)
     {
         using var scope = NewDisposeScope();
-        double loss = Loss.Value(target - factorization.Product()) / TotalLoss;
-        return double.IsNaN(loss) ? double.PositiveInfinity : loss;
+        return Relative(Loss.Value(target - factorization.Product()));
     }
+
+    /// <summary>A loss relative to <see cref="TotalLoss"/>; infinite where it is not a number.</summary>
+    public double Relative(double loss) => double.IsNaN(loss) ? double.PositiveInfinity : loss / TotalLoss;
 
     /// <summary>The NoWag-P start in this frame: identity wrappers of the given sizes around the masked target.</summary>
     public ArmorFactorization Start(Tensor mask, BlockSizes sizes)

@@ -80,6 +80,9 @@ public sealed class ArmorCheckpoint : IDisposable
             : throw new CheckpointException(Base.Folder, "the linear is not pruned", linear, $"a tensor {linear}{ArmorFormat.CoreValues}", "none");
     }
 
+    /// <summary>Whether a linear is pruned.</summary>
+    internal bool IsPruned(string linear) => _layers.ContainsKey(linear);
+
     /// <summary>Reads a pruned linear and checks it whole.</summary>
     /// <param name="linear">Such as <c>model.layers.0.self_attn.q_proj</c>.</param>
     /// <exception cref="CheckpointException">The linear is not pruned, a checksum differs, the mask is not of the pattern or a value is not finite.</exception>

@@ -19,16 +19,16 @@ internal static class CheckpointExport
     public static void Write(
         ArmorCheckpoint checkpoint,
         string output,
-        Func<ArmorLayerDescription, TensorDescription[]> describe,
-        Action<SafetensorsWriter, ArmorLayerDescription> write,
+        Func<ExportedLinear, TensorDescription[]> describe,
+        Action<SafetensorsWriter, ExportedLinear> write,
         Action<JsonObject> configure,
         IProgress<ExportProgress>? progress,
         CancellationToken cancellationToken)
     {
         var source = checkpoint.Base;
-        var byCore = checkpoint.Layers.ToDictionary(layer => layer.Name + ArmorFormat.CoreValues, StringComparer.Ordinal);
-        var kept = source.TensorsInFileOrder.Where(tensor => byCore.ContainsKey(tensor.Name) || !tensor.Name.Contains(ArmorFormat.Infix, StringComparison.Ordinal)).ToArray();
-        TensorDescription[] tensors = [.. kept.SelectMany(tensor => byCore.TryGetValue(tensor.Name, out var layer) ? describe(layer) : [tensor])];
+        var linears = ExportedLinear.Of(checkpoint);
+        var kept = Kept(source, linears).ToArray();
+        TensorDescription[] tensors = [.. kept.SelectMany(item => item.Linear is { } linear ? describe(linear) : [item.Tensor!])];
         var metadata = source.Files[0].Metadata
             .Where(entry => !ArmorFormat.TryParseChecksum(source.Files[0].Path, entry, out _, out _))
             .ToDictionary(entry => entry.Key, entry => entry.Value, StringComparer.Ordinal);
@@ -39,17 +39,17 @@ internal static class CheckpointExport
         using (var writer = SafetensorsWriter.Create(path, tensors, metadata, SafetensorsStream.OpenFile, shownPath))
         {
             var done = 0;
-            foreach (var tensor in kept)
+            foreach (var (tensor, linear) in kept)
             {
                 cancellationToken.ThrowIfCancellationRequested();
-                if (byCore.TryGetValue(tensor.Name, out var layer))
+                if (linear is not null)
                 {
-                    write(writer, layer);
-                    progress?.Report(new ExportProgress(++done, byCore.Count, layer.Name));
+                    write(writer, linear);
+                    progress?.Report(new ExportProgress(++done, linears.Count, linear.Name));
                 }
                 else
                 {
-                    writer.Copy(source, tensor);
+                    writer.Copy(source, tensor!);
                 }
             }
 
@@ -62,5 +62,25 @@ internal static class CheckpointExport
         folder.WriteConfiguration(configuration);
         folder.CopyCompanions();
         folder.Commit();
+    }
+
+    /// <summary>What is written, in order: tensors as they are, and each linear once, in the place of its first tensor.</summary>
+    private static IEnumerable<(TensorDescription? Tensor, ExportedLinear? Linear)> Kept(CheckpointFolder source, IReadOnlyList<ExportedLinear> linears)
+    {
+        var byPart = linears.SelectMany(linear => linear.Parts.Select(part => (part, linear))).ToDictionary(entry => entry.part, entry => entry.linear, StringComparer.Ordinal);
+        var done = new HashSet<ExportedLinear>(ReferenceEqualityComparer.Instance);
+        foreach (var tensor in source.TensorsInFileOrder)
+        {
+            var mark = tensor.Name.LastIndexOf(ArmorFormat.Infix, StringComparison.Ordinal);
+            var name = mark >= 0 ? tensor.Name[..mark] : tensor.Name.EndsWith(".weight", StringComparison.Ordinal) ? tensor.Name[..^".weight".Length] : tensor.Name;
+            if (!byPart.TryGetValue(name, out var linear))
+            {
+                yield return (tensor, null);
+            }
+            else if (done.Add(linear))
+            {
+                yield return (null, linear);
+            }
+        }
     }
 }

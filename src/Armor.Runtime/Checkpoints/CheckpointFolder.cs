@@ -6,7 +6,8 @@ namespace Armor.Runtime.Checkpoints;
 
 /// <summary>
 /// A model's folder in the Hugging Face layout: <c>model.safetensors</c>, or <c>model.safetensors.index.json</c> with its shards, all
-/// memory-mapped. Safe for reading from several threads.
+/// memory-mapped. A weight that is stored fused, such as Phi-3's <c>qkv_proj</c>, shows as the tensors that it is made of. Safe for reading from
+/// several threads.
 /// </summary>
 public sealed class CheckpointFolder : IDisposable
 {
@@ -16,9 +17,10 @@ public sealed class CheckpointFolder : IDisposable
     private readonly FrozenDictionary<string, SafetensorsFile> _fileByTensor;
     private readonly Lazy<ModelConfiguration> _configuration;
 
-    private CheckpointFolder(string folder, IReadOnlyList<SafetensorsFile> files, IReadOnlyDictionary<string, SafetensorsFile> fileByTensor)
+    private CheckpointFolder(string folder, IReadOnlyList<SafetensorsFile> files, Dictionary<string, SafetensorsFile> fileByTensor)
     {
         Folder = folder;
+        FusedTensors.Split(folder, fileByTensor);
         _configuration = new Lazy<ModelConfiguration>(() => ModelConfiguration.Load(folder));
         Files = files;
         _fileByTensor = fileByTensor.ToFrozenDictionary(StringComparer.Ordinal);
@@ -56,7 +58,15 @@ public sealed class CheckpointFolder : IDisposable
         if (File.Exists(single))
         {
             var file = SafetensorsFile.Open(single);
-            return new CheckpointFolder(folder, [file], file.Tensors.Keys.ToDictionary(name => name, _ => file));
+            try
+            {
+                return new CheckpointFolder(folder, [file], file.Tensors.Keys.ToDictionary(name => name, _ => file));
+            }
+            catch
+            {
+                file.Dispose();
+                throw;
+            }
         }
 
         var index = Path.Combine(folder, IndexFileName);

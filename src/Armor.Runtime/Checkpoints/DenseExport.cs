@@ -33,11 +33,20 @@ public static class DenseExport
         CheckpointExport.Write(
             checkpoint,
             output,
-            layer => [new TensorDescription(layer.Name + ".weight", type, [layer.Rows, layer.Columns])],
-            (writer, layer) => writer.WriteFloat32(layer.Name + ".weight", checkpoint.ReadLayer(layer.Name).ToDense()),
+            linear => [new TensorDescription(linear.Name + ".weight", type, [linear.Rows, linear.Columns])],
+            (writer, linear) => WriteParts(checkpoint, writer, linear),
             RemoveSparsity,
             progress,
             cancellationToken);
+    }
+
+    private static void WriteParts(ArmorCheckpoint checkpoint, SafetensorsWriter writer, ExportedLinear linear)
+    {
+        foreach (var part in linear.Parts)
+        {
+            var dense = checkpoint.IsPruned(part) ? checkpoint.ReadLayer(part).ToDense() : checkpoint.Base.ReadFloat32(part + ".weight");
+            writer.WriteFloat32(linear.Name + ".weight", dense);
+        }
     }
 
     /// <summary>Engines that meet a <c>sparsity_config</c> expect compressed weights, or refuse.</summary>

@@ -18,7 +18,7 @@ public sealed unsafe class SafetensorsFile : IDisposable
     private readonly MemoryMappedFile _mapping;
     private readonly MemoryMappedViewAccessor _view;
     private readonly SafeMemoryMappedViewHandle _handle;
-    private readonly FrozenDictionary<string, SafetensorsHeader.Entry> _entries;
+    private FrozenDictionary<string, SafetensorsHeader.Entry> _entries;
     private readonly byte* _data;
     private bool _disposed;
 
@@ -44,10 +44,10 @@ public sealed unsafe class SafetensorsFile : IDisposable
     public string Path { get; }
 
     /// <summary>The tensors by name.</summary>
-    public IReadOnlyDictionary<string, TensorDescription> Tensors { get; }
+    public IReadOnlyDictionary<string, TensorDescription> Tensors { get; private set; }
 
     /// <summary>The tensors in the order of their data.</summary>
-    public IReadOnlyList<TensorDescription> TensorsInFileOrder { get; }
+    public IReadOnlyList<TensorDescription> TensorsInFileOrder { get; private set; }
 
     /// <summary>The <c>__metadata__</c> of the header; empty if there is none.</summary>
     public IReadOnlyDictionary<string, string> Metadata { get; }
@@ -200,6 +200,34 @@ public sealed unsafe class SafetensorsFile : IDisposable
         var entry = Find(name);
         CheckRange(offset, destination.Length, entry.End - entry.Begin, nameof(offset));
         ReadBytes(name, entry.Begin + offset, destination);
+    }
+
+    /// <summary>Shows the rows of a matrix as several tensors in its place. Only before the file is given to others.</summary>
+    /// <param name="name">The matrix.</param>
+    /// <param name="parts">Names and numbers of rows, in order.</param>
+    /// <exception cref="CheckpointException">The tensor has other rows in all, or is no matrix.</exception>
+    internal void SplitRows(string name, IReadOnlyList<(string Name, long Rows)> parts)
+    {
+        var whole = Find(name);
+        var rows = parts.Sum(part => part.Rows);
+        if (whole.Tensor.Shape.Count != 2 || whole.Tensor.Shape[0] != rows)
+        {
+            throw new CheckpointException(
+                Path, "the shape does not fit config.json", name, $"a matrix of {rows} rows, those of {string.Join(", ", parts.Select(part => part.Name))}",
+                whole.Tensor.ShapeText);
+        }
+
+        var begin = whole.Begin;
+        var entries = new List<SafetensorsHeader.Entry>();
+        foreach (var (part, count) in parts)
+        {
+            var tensor = new TensorDescription(part, whole.Tensor.ElementType, [count, whole.Tensor.Shape[1]]);
+            entries.Add(new SafetensorsHeader.Entry(tensor, begin, begin += tensor.ByteCount));
+        }
+
+        TensorsInFileOrder = [.. TensorsInFileOrder.SelectMany(tensor => tensor.Name == name ? entries.Select(entry => entry.Tensor) : [tensor])];
+        Tensors = TensorsInFileOrder.ToFrozenDictionary(tensor => tensor.Name, StringComparer.Ordinal);
+        _entries = _entries.Values.Where(entry => entry.Tensor.Name != name).Concat(entries).ToFrozenDictionary(entry => entry.Tensor.Name, StringComparer.Ordinal);
     }
 
     /// <summary>Unmaps the file; spans taken from it become invalid.</summary>

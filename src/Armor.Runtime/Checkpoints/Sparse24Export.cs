@@ -42,22 +42,31 @@ public static class Sparse24Export
         CheckpointExport.Write(
             checkpoint,
             output,
-            layer =>
+            linear =>
             [
-                new TensorDescription(layer.Name + ".compressed", checkpoint.ElementType, [layer.Rows, layer.Columns / 2]),
-                new TensorDescription(layer.Name + ".bitmask", TensorElementType.UInt8, [layer.Rows, (layer.Columns + 7) / 8]),
-                new TensorDescription(layer.Name + ".shape", TensorElementType.Int64, [2, 1]),
+                new TensorDescription(linear.Name + ".compressed", checkpoint.ElementType, [linear.Rows, linear.Columns / 2]),
+                new TensorDescription(linear.Name + ".bitmask", TensorElementType.UInt8, [linear.Rows, (linear.Columns + 7) / 8]),
+                new TensorDescription(linear.Name + ".shape", TensorElementType.Int64, [2, 1]),
             ],
-            (writer, layer) =>
-            {
-                var core = checkpoint.ReadLayer(layer.Name).Core;
-                writer.WriteFloat32(layer.Name + ".compressed", core.Values.Span);
-                writer.Write(layer.Name + ".bitmask", core.Mask.Span);
-                writer.Write(layer.Name + ".shape", MemoryMarshal.AsBytes<long>([layer.Rows, layer.Columns]));
-            },
+            (writer, linear) => WriteCores(writer, linear, [.. linear.Parts.Select(part => checkpoint.ReadLayer(part).Core)]),
             configuration => AddSparsity(configuration, checkpoint),
             progress,
             cancellationToken);
+    }
+
+    private static void WriteCores(SafetensorsWriter writer, ExportedLinear linear, SparseCore[] cores)
+    {
+        foreach (var core in cores)
+        {
+            writer.WriteFloat32(linear.Name + ".compressed", core.Values.Span);
+        }
+
+        foreach (var core in cores)
+        {
+            writer.Write(linear.Name + ".bitmask", core.Mask.Span);
+        }
+
+        writer.Write(linear.Name + ".shape", MemoryMarshal.AsBytes<long>([linear.Rows, linear.Columns]));
     }
 
     private static void AddSparsity(JsonObject configuration, ArmorCheckpoint checkpoint)

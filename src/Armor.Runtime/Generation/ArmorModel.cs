@@ -135,11 +135,12 @@ public sealed class ArmorModel : IDisposable
                 $"The logits must be 0 to {tokens.Length} rows of {vocabulary} values; found {logits.Length} values.", nameof(logits));
         }
 
+        Rotate(session, Configuration.HasLongRotation(session.Length + tokens.Length), forward, cancellationToken);
         var firstWanted = tokens.Length - (logits.Length / vocabulary);
         for (var start = 0; start < tokens.Length; start += ForwardBuffers.MostRows)
         {
             var piece = tokens.Slice(start, Math.Min(ForwardBuffers.MostRows, tokens.Length - start));
-            forward.Run(piece, session.Length + start, session.Cache, session.Buffers, cancellationToken);
+            forward.Run(piece, session.Length + start, session.IsLong == true, session.Cache, session.Buffers, cancellationToken);
             var skipped = Math.Max(0, firstWanted - start);
             if (skipped < piece.Length)
             {
@@ -149,11 +150,30 @@ public sealed class ArmorModel : IDisposable
             }
         }
 
-        session.Length += tokens.Length;
+        session.Append(tokens);
     }
 
     /// <summary>Lets go of the weights. A generation under way ends with an <see cref="ObjectDisposedException"/> at its next token.</summary>
     public void Dispose() => _forward = null;
+
+    /// <summary>Sees that a session's keys are rotated as the sequence now demands, which may take a pass over all its tokens.</summary>
+    private static void Rotate(GenerationSession session, bool isLong, ForwardPass forward, CancellationToken cancellationToken)
+    {
+        if (session.IsLong == isLong)
+        {
+            return;
+        }
+
+        session.IsLong = null;
+        int[] tokens = [.. session.Tokens];
+        for (var start = 0; start < tokens.Length; start += ForwardBuffers.MostRows)
+        {
+            var piece = tokens.AsSpan(start, Math.Min(ForwardBuffers.MostRows, tokens.Length - start));
+            forward.Run(piece, start, isLong, session.Cache, session.Buffers, cancellationToken);
+        }
+
+        session.IsLong = isLong;
+    }
 
     private IEnumerable<int> Continue(int[] prompt, GenerationOptions options, CancellationToken cancellationToken)
     {

@@ -3,10 +3,10 @@ using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Generation;
 
-/// <summary>Grouped-query attention of one position to the past, with an optional sliding window.</summary>
+/// <summary>Grouped-query attention of one position to the past, with an optional sliding window and soft cap.</summary>
 internal static class CausalAttention
 {
-    /// <summary>For every head: softmax of q·kᵀ/√(head size) over the keys given, times the values.</summary>
+    /// <summary>For every head: softmax of the scaled q·kᵀ over the keys given, times the values.</summary>
     /// <param name="configuration">The sizes.</param>
     /// <param name="queries">[heads × head size].</param>
     /// <param name="keys">[positions, key/value heads × head size]: all that the query sees, and no more.</param>
@@ -24,7 +24,7 @@ internal static class CausalAttention
         var size = configuration.HeadSize;
         var row = configuration.KeyValueSize;
         var group = configuration.AttentionHeadCount / configuration.KeyValueHeadCount;
-        var scale = 1 / MathF.Sqrt(size);
+        var scale = (float)configuration.AttentionScale;
         for (var head = 0; head < configuration.AttentionHeadCount; head++)
         {
             var query = queries.Slice(head * size, size);
@@ -32,6 +32,11 @@ internal static class CausalAttention
             for (var position = 0; position < scores.Length; position++)
             {
                 scores[position] = DotProduct.Compute(query, keys.Slice((position * row) + column, size)) * scale;
+            }
+
+            if (configuration.AttentionSoftCap is { } cap)
+            {
+                RowMath.SoftCap(scores, cap);
             }
 
             RowMath.Softmax(scores);

@@ -1,6 +1,6 @@
 namespace Armor.Runtime.Generation;
 
-/// <summary>The weights of one decoder layer.</summary>
+/// <summary>The weights of one decoder layer. Norms are what they multiply by, offsets included.</summary>
 internal sealed record DecoderLayerWeights
 {
     public required float[] AttentionNorm { get; init; }
@@ -21,11 +21,13 @@ internal sealed record DecoderLayerWeights
 
     public required float[] MlpNorm { get; init; }
 
-    public required LinearWeight Gate { get; init; }
+    public required FeedForward FeedForward { get; init; }
 
-    public required LinearWeight Up { get; init; }
+    /// <summary>[hidden], where the family norms what attention adds.</summary>
+    public required float[]? AttentionOutputNorm { get; init; }
 
-    public required LinearWeight Down { get; init; }
+    /// <summary>[hidden], where the family norms what the MLP adds.</summary>
+    public required float[]? MlpOutputNorm { get; init; }
 }
 
 /// <summary>All weights of a model.</summary>

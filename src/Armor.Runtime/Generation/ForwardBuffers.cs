@@ -29,11 +29,20 @@ internal sealed class ForwardBuffers(ModelConfiguration configuration)
     /// <summary>[rows, intermediate].</summary>
     public float[] Up { get; private set; } = [];
 
-    /// <summary>Cosines of the rotations, [rows, head size / 2].</summary>
-    public float[] Cosines { get; private set; } = [];
+    /// <summary>The rotations of layers without a window, or of all.</summary>
+    public RotationTable Rotations { get; private set; } = new([], []);
 
-    /// <summary>Sines of the rotations, [rows, head size / 2].</summary>
-    public float[] Sines { get; private set; } = [];
+    /// <summary>The rotations of layers with a window, where they have their own.</summary>
+    public RotationTable LocalRotations { get; private set; } = new([], []);
+
+    /// <summary>Scores, then weights of every expert, [rows, experts].</summary>
+    public float[] RouterWeights { get; private set; } = [];
+
+    /// <summary>The rows that go through one expert, [rows, hidden].</summary>
+    public float[] ExpertInput { get; private set; } = [];
+
+    /// <summary>What one expert makes of its rows, [rows, hidden].</summary>
+    public float[] ExpertOutput { get; private set; } = [];
 
     /// <summary>Attention of one query to every position, [positions].</summary>
     public float[] Scores { get; private set; } = [];
@@ -52,8 +61,14 @@ internal sealed class ForwardBuffers(ModelConfiguration configuration)
             Context = new float[rows * configuration.QuerySize];
             Gate = new float[rows * configuration.IntermediateSize];
             Up = new float[rows * configuration.IntermediateSize];
-            Cosines = new float[rows * configuration.HeadSize / 2];
-            Sines = new float[rows * configuration.HeadSize / 2];
+            Rotations = CreateTable(rows);
+            LocalRotations = configuration.LocalRopeTheta is null ? Rotations : CreateTable(rows);
+            if (configuration.Experts is { } experts)
+            {
+                RouterWeights = new float[rows * experts.Count];
+                ExpertInput = new float[rows * configuration.HiddenSize];
+                ExpertOutput = new float[rows * configuration.HiddenSize];
+            }
         }
 
         if (Scores.Length < positions)
@@ -61,4 +76,7 @@ internal sealed class ForwardBuffers(ModelConfiguration configuration)
             Scores = new float[Math.Max(positions, (int)Math.Min(configuration.ContextLength, 2L * Scores.Length))];
         }
     }
+
+    private RotationTable CreateTable(int rows) =>
+        new(new float[rows * configuration.RotarySize / 2], new float[rows * configuration.RotarySize / 2]);
 }

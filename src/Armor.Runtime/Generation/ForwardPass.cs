@@ -11,24 +11,36 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
     /// <summary>Runs tokens through all layers, which adds their keys and values to the cache.</summary>
     /// <param name="tokens">At most <see cref="ForwardBuffers.MostRows"/>, each below the vocabulary size.</param>
     /// <param name="first">The position of the first token: the number of positions in the cache.</param>
-    /// <param name="cache">Keys and values.</param>
+    /// <param name="isLong">Whether the whole sequence is rotated as one beyond the original context.</param>
+    /// <param name="cache">Keys and values, rotated in the same way.</param>
     /// <param name="buffers">Holds the residual stream after the last layer afterwards.</param>
     /// <param name="cancellationToken">Checked between layers.</param>
-    public void Run(ReadOnlySpan<int> tokens, int first, KeyValueCache cache, ForwardBuffers buffers, CancellationToken cancellationToken)
+    public void Run(
+        ReadOnlySpan<int> tokens, int first, bool isLong, KeyValueCache cache, ForwardBuffers buffers, CancellationToken cancellationToken)
     {
         cache.Reserve(first + tokens.Length);
         buffers.Reserve(tokens.Length, first + tokens.Length);
-        _rotary.ComputeRotations(first, tokens.Length, buffers.Cosines, buffers.Sines);
+        _rotary.ComputeRotations(isLocal: false, isLong, first, tokens.Length, buffers.Rotations);
+        if (configuration.LocalRopeTheta is not null)
+        {
+            _rotary.ComputeRotations(isLocal: true, isLong, first, tokens.Length, buffers.LocalRotations);
+        }
+
         for (var row = 0; row < tokens.Length; row++)
         {
-            Row(weights.Embedding, tokens[row], configuration.HiddenSize).CopyTo(Row(buffers.Residual, row, configuration.HiddenSize));
+            var embedded = Row(buffers.Residual, row, configuration.HiddenSize);
+            Row(weights.Embedding, tokens[row], configuration.HiddenSize).CopyTo(embedded);
+            if (configuration.EmbeddingScale != 1)
+            {
+                RowMath.Scale(embedded, configuration.EmbeddingScale);
+            }
         }
 
         for (var layer = 0; layer < configuration.LayerCount; layer++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             AddAttention(layer, first, tokens.Length, cache, buffers);
-            AddMlp(weights.Layers[layer], tokens.Length, buffers);
+            AddFeedForward(weights.Layers[layer], tokens.Length, buffers);
         }
     }
 
@@ -42,6 +54,10 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         var hidden = configuration.HiddenSize;
         Normalize(buffers.Residual.AsSpan(firstRow * hidden, rows * hidden), weights.FinalNorm, buffers.Normed);
         weights.Head.Multiply(backend, buffers.Normed.AsSpan(0, rows * hidden), rows, logits);
+        if (configuration.LogitSoftCap is { } cap)
+        {
+            RowMath.SoftCap(logits, cap);
+        }
     }
 
     private void AddAttention(int layer, int first, int rows, KeyValueCache cache, ForwardBuffers buffers)
@@ -57,8 +73,9 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         own.Query.Multiply(backend, normed, rows, queries);
         own.Key.Multiply(backend, normed, rows, keys);
         own.Value.Multiply(backend, normed, rows, cache.Values(layer, first, rows));
-        NormalizeAndRotate(queries, own.QueryNorm, configuration.AttentionHeadCount, buffers);
-        NormalizeAndRotate(keys, own.KeyNorm, configuration.KeyValueHeadCount, buffers);
+        var rotations = configuration.HasLocalRotation(layer) ? buffers.LocalRotations : buffers.Rotations;
+        NormalizeAndRotate(queries, own.QueryNorm, configuration.AttentionHeadCount, rotations);
+        NormalizeAndRotate(keys, own.KeyNorm, configuration.KeyValueHeadCount, rotations);
         var window = configuration.SlidingWindowOf(layer) ?? int.MaxValue;
         for (var row = 0; row < rows; row++)
         {
@@ -74,21 +91,27 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         }
 
         own.AttentionOutput.Multiply(backend, context, rows, added);
-        RowMath.Add(added, residual);
+        AddNormed(added, own.AttentionOutputNorm, residual);
     }
 
-    private void AddMlp(DecoderLayerWeights own, int rows, ForwardBuffers buffers)
+    private void AddFeedForward(DecoderLayerWeights own, int rows, ForwardBuffers buffers)
     {
         var residual = buffers.Residual.AsSpan(0, rows * configuration.HiddenSize);
         var normed = buffers.Normed.AsSpan(0, residual.Length);
-        var gate = buffers.Gate.AsSpan(0, rows * configuration.IntermediateSize);
-        var up = buffers.Up.AsSpan(0, gate.Length);
         var added = buffers.Added.AsSpan(0, residual.Length);
         Normalize(residual, own.MlpNorm, normed);
-        own.Gate.Multiply(backend, normed, rows, gate);
-        own.Up.Multiply(backend, normed, rows, up);
-        RowMath.GateBySilu(gate, up);
-        own.Down.Multiply(backend, gate, rows, added);
+        own.FeedForward.Run(backend, normed, rows, buffers, added);
+        AddNormed(added, own.MlpOutputNorm, residual);
+    }
+
+    /// <summary>Adds to the residual stream, through a norm where the family has one.</summary>
+    private void AddNormed(Span<float> added, float[]? norm, Span<float> residual)
+    {
+        if (norm is not null)
+        {
+            Normalize(added, norm, added);
+        }
+
         RowMath.Add(added, residual);
     }
 
@@ -102,18 +125,18 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
     }
 
     /// <summary>[rows, heads × head size], in place.</summary>
-    private void NormalizeAndRotate(Span<float> heads, float[]? norm, int headCount, ForwardBuffers buffers)
+    private void NormalizeAndRotate(Span<float> heads, float[]? norm, int headCount, RotationTable rotations)
     {
         if (norm is not null)
         {
             Normalize(heads, norm, heads);
         }
 
-        var (size, half) = (configuration.HeadSize, configuration.HeadSize / 2);
+        var (size, half) = (configuration.HeadSize, configuration.RotarySize / 2);
         for (var index = 0; index < heads.Length / size; index++)
         {
             var row = index / headCount;
-            RotaryEmbedding.Rotate(Row(heads, index, size), Row(buffers.Cosines, row, half), Row(buffers.Sines, row, half));
+            RotaryEmbedding.Rotate(Row(heads, index, size)[..(2 * half)], Row(rotations.Cosines, row, half), Row(rotations.Sines, row, half));
         }
     }
 

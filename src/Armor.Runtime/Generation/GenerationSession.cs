@@ -6,6 +6,8 @@ namespace Armor.Runtime.Generation;
 /// </summary>
 public sealed class GenerationSession
 {
+    private readonly List<int> _tokens = [];
+
     internal GenerationSession(ArmorModel model)
     {
         Model = model;
@@ -17,7 +19,13 @@ public sealed class GenerationSession
     public ArmorModel Model { get; }
 
     /// <summary>Number of tokens computed so far: the position of the next one.</summary>
-    public int Length { get; internal set; }
+    public int Length => _tokens.Count;
+
+    /// <summary>The tokens computed so far.</summary>
+    internal IReadOnlyList<int> Tokens => _tokens;
+
+    /// <summary>Whether the cache's keys are rotated as those of a sequence beyond the original context; null where they are in between.</summary>
+    internal bool? IsLong { get; set; }
 
     internal KeyValueCache Cache { get; }
 
@@ -30,6 +38,8 @@ public sealed class GenerationSession
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length);
-        Length = length;
+        _tokens.RemoveRange(length, Length - length);
     }
+
+    internal void Append(ReadOnlySpan<int> tokens) => _tokens.AddRange(tokens);
 }

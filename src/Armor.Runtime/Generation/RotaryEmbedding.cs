@@ -3,36 +3,39 @@ using Armor.Runtime.Models;
 namespace Armor.Runtime.Generation;
 
 /// <summary>
-/// The rotary embedding in the layout of Hugging Face checkpoints: element i of a head's first half turns with element i of its second half.
+/// The rotary embedding in the layout of Hugging Face checkpoints: element i of the rotated part's first half turns with element i of its
+/// second half.
 /// </summary>
 internal sealed class RotaryEmbedding(ModelConfiguration configuration)
 {
-    private readonly double[] _frequencies =
-        RopeScaling.Frequencies(configuration.RopeTheta, configuration.HeadSize, configuration.RopeScaling);
+    private readonly Rotation[] _rotations =
+        [.. new[] { false, true }.SelectMany(isLong => new[] { false, true }.Select(isLocal => configuration.GetRotation(isLocal, isLong)))];
 
-    /// <summary>Cosines and sines of consecutive positions, which serve every layer and head.</summary>
+    /// <summary>Cosines and sines of consecutive positions, which serve every layer of a kind and all its heads.</summary>
+    /// <param name="isLocal">Whether for the layers that rotate by the local base.</param>
+    /// <param name="isLong">Whether for a sequence beyond the original context.</param>
     /// <param name="firstPosition">The position of the first row.</param>
     /// <param name="rows">Number of positions.</param>
-    /// <param name="cosines">[rows, head size / 2].</param>
-    /// <param name="sines">[rows, head size / 2].</param>
-    public void ComputeRotations(int firstPosition, int rows, Span<float> cosines, Span<float> sines)
+    /// <param name="table">Filled.</param>
+    public void ComputeRotations(bool isLocal, bool isLong, int firstPosition, int rows, RotationTable table)
     {
+        var (frequencies, magnitude) = _rotations[(isLong ? 2 : 0) + (isLocal ? 1 : 0)];
         for (var row = 0; row < rows; row++)
         {
-            for (var i = 0; i < _frequencies.Length; i++)
+            for (var i = 0; i < frequencies.Count; i++)
             {
                 // In double precision: at position 100,000 a single's angle is off by up to 0.004 radians.
-                var (sine, cosine) = Math.SinCos((firstPosition + row) * _frequencies[i]);
-                cosines[(row * _frequencies.Length) + i] = (float)cosine;
-                sines[(row * _frequencies.Length) + i] = (float)sine;
+                var (sine, cosine) = Math.SinCos((firstPosition + row) * frequencies[i]);
+                table.Cosines[(row * frequencies.Count) + i] = (float)(cosine * magnitude);
+                table.Sines[(row * frequencies.Count) + i] = (float)(sine * magnitude);
             }
         }
     }
 
-    /// <summary>Rotates one head of one position in place.</summary>
-    /// <param name="head">[head size].</param>
-    /// <param name="cosines">[head size / 2].</param>
-    /// <param name="sines">[head size / 2].</param>
+    /// <summary>Rotates the rotated part of one head of one position in place.</summary>
+    /// <param name="head">[rotary size].</param>
+    /// <param name="cosines">[rotary size / 2].</param>
+    /// <param name="sines">[rotary size / 2].</param>
     public static void Rotate(Span<float> head, ReadOnlySpan<float> cosines, ReadOnlySpan<float> sines)
     {
         var first = head[..cosines.Length];
@@ -45,3 +48,8 @@ internal sealed class RotaryEmbedding(ModelConfiguration configuration)
         }
     }
 }
+
+/// <summary>Cosines and sines of the positions of one pass.</summary>
+/// <param name="Cosines">[rows, rotary size / 2].</param>
+/// <param name="Sines">[rows, rotary size / 2].</param>
+internal sealed record RotationTable(float[] Cosines, float[] Sines);

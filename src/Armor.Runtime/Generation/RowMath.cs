@@ -59,6 +59,35 @@ internal static class RowMath
         }
     }
 
+    /// <summary>gate = gelu(gate) · up, with gelu(x) = x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))).</summary>
+    public static void GateByGelu(Span<float> gate, ReadOnlySpan<float> up)
+    {
+        const float Root = 0.7978845608028654f;
+        for (var i = 0; i < gate.Length; i++)
+        {
+            var x = gate[i];
+            gate[i] = x / 2 * (1 + MathF.Tanh(Root * (x + (0.044715f * x * x * x)))) * up[i];
+        }
+    }
+
+    /// <summary>x = cap·tanh(x / cap), in place.</summary>
+    public static void SoftCap(Span<float> values, float cap)
+    {
+        for (var i = 0; i < values.Length; i++)
+        {
+            values[i] = cap * MathF.Tanh(values[i] / cap);
+        }
+    }
+
+    /// <summary>Multiplies by a number, in place.</summary>
+    public static void Scale(Span<float> values, float scale)
+    {
+        for (var i = 0; i < values.Length; i++)
+        {
+            values[i] *= scale;
+        }
+    }
+
     /// <summary>Softmax in place.</summary>
     public static void Softmax(Span<float> scores)
     {
@@ -75,10 +104,6 @@ internal static class RowMath
             sum += scores[i];
         }
 
-        var scale = 1 / sum;
-        for (var i = 0; i < scores.Length; i++)
-        {
-            scores[i] *= scale;
-        }
+        Scale(scores, 1 / sum);
     }
 }

@@ -42,7 +42,7 @@ internal sealed class WeightReader(CheckpointFolder checkpoint, ArmorCheckpoint?
         var head = configuration.TieWordEmbeddings
             ? Supported(new DenseLinear(embedding, rows, columns, null), ModelShapes.Embedding)
             : ReadLinear(ModelShapes.Head[..^WeightSuffix.Length], rows, columns, hasBias: false);
-        return new DecoderWeights(embedding, layers, ReadTensor(ModelShapes.FinalNorm), head);
+        return new DecoderWeights(embedding, layers, ReadNorm(ModelShapes.FinalNorm), head);
     }
 
     private DecoderLayerWeights ReadLayer(ModelConfiguration configuration, string prefix)
@@ -51,18 +51,42 @@ internal sealed class WeightReader(CheckpointFolder checkpoint, ArmorCheckpoint?
             linear => linear.Name, linear => ReadLinear(prefix + linear.Name, linear.Rows, linear.Columns, linear.HasBias));
         return new DecoderLayerWeights
         {
-            AttentionNorm = ReadTensor(prefix + ModelShapes.AttentionNorm),
+            AttentionNorm = ReadNorm(prefix + ModelShapes.AttentionNorm),
             Query = linears[ModelShapes.Query],
             Key = linears[ModelShapes.Key],
             Value = linears[ModelShapes.Value],
-            QueryNorm = configuration.QueryKeyNorm ? ReadTensor(prefix + ModelShapes.QueryNorm) : null,
-            KeyNorm = configuration.QueryKeyNorm ? ReadTensor(prefix + ModelShapes.KeyNorm) : null,
+            QueryNorm = configuration.QueryKeyNorm ? ReadNorm(prefix + ModelShapes.QueryNorm) : null,
+            KeyNorm = configuration.QueryKeyNorm ? ReadNorm(prefix + ModelShapes.KeyNorm) : null,
             AttentionOutput = linears[ModelShapes.AttentionOutput],
-            MlpNorm = ReadTensor(prefix + ModelShapes.MlpNorm),
-            Gate = linears[ModelShapes.Gate],
-            Up = linears[ModelShapes.Up],
-            Down = linears[ModelShapes.Down],
+            AttentionOutputNorm = configuration.HasOutputNorms ? ReadNorm(prefix + ModelShapes.AttentionOutputNorm) : null,
+            MlpNorm = ReadNorm(prefix + ModelShapes.MlpNormOf(configuration)),
+            FeedForward = ReadFeedForward(configuration, prefix, linears),
+            MlpOutputNorm = configuration.HasOutputNorms ? ReadNorm(prefix + ModelShapes.MlpOutputNorm) : null,
         };
+    }
+
+    private FeedForward ReadFeedForward(ModelConfiguration configuration, string prefix, Dictionary<string, LinearWeight> linears)
+    {
+        if (configuration.Experts is not { } experts)
+        {
+            return Gated(null);
+        }
+
+        var name = prefix + ModelShapes.RouterOf(configuration);
+        var router = ReadLinear(name[..^WeightSuffix.Length], experts.Count, configuration.HiddenSize, hasBias: false);
+        return new MixtureOfExperts(experts, router, [.. Enumerable.Range(0, experts.Count).Select(expert => Gated(expert))]);
+
+        GatedMlp Gated(int? expert)
+        {
+            var names = ModelShapes.FeedForward(configuration, expert);
+            return new GatedMlp(configuration.Activation, linears[names.Gate], linears[names.Up], linears[names.Down]);
+        }
+    }
+
+    private float[] ReadNorm(string name)
+    {
+        var weight = ReadTensor(name);
+        return checkpoint.Configuration.HasUnitOffsetNorms ? Array.ConvertAll(weight, value => 1 + value) : weight;
     }
 
     private LinearWeight ReadLinear(string name, int rows, int columns, bool hasBias)

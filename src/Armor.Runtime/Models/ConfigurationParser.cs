@@ -12,17 +12,6 @@ internal static class ConfigurationParser
     private const int MaximumLayers = 1 << 14;
     private const int MaximumContext = 1 << 30;
 
-    private static readonly Dictionary<string, ModelFamily> s_families = new(StringComparer.Ordinal)
-    {
-        ["llama"] = ModelFamily.Llama,
-        ["mistral"] = ModelFamily.Mistral,
-        ["qwen2"] = ModelFamily.Qwen2,
-        ["qwen3"] = ModelFamily.Qwen3,
-    };
-
-    /// <summary>The <c>model_type</c> of a family.</summary>
-    public static string NameOf(ModelFamily family) => s_families.First(entry => entry.Value == family).Key;
-
     public static ModelConfiguration Parse(JsonElement root, string source)
     {
         if (root.ValueKind != JsonValueKind.Object)
@@ -32,8 +21,7 @@ internal static class ConfigurationParser
 
         var violations = new List<string>();
         var reader = new ConfigurationReader(root, "", violations);
-        var family = ReadFamily(reader);
-        var configuration = Read(reader, family);
+        var configuration = Read(reader, ReadFamily(reader));
         if (violations.Count > 0)
         {
             throw new CheckpointException(source, string.Join("; ", violations));
@@ -42,71 +30,79 @@ internal static class ConfigurationParser
         return configuration;
     }
 
-    private static ModelFamily ReadFamily(ConfigurationReader reader)
+    private static FamilyRules ReadFamily(ConfigurationReader reader)
     {
-        var expected = $"one of {string.Join(", ", s_families.Keys.Select(name => $"\"{name}\""))}";
+        var expected = $"one of {string.Join(", ", FamilyRules.Types.Select(name => $"\"{name}\""))}";
         if (!reader.Has("model_type"))
         {
             reader.Note("model_type", expected, "nothing");
         }
         else if (reader.Text("model_type") is { } name)
         {
-            if (s_families.TryGetValue(name, out var family))
+            if (FamilyRules.Find(name) is { } rules)
             {
-                return family;
+                return rules;
             }
 
-            reader.Note("model_type", expected, $"\"{name}\"");
+            reader.Note("model_type", expected, name == "gemma3" ? "\"gemma3\", which reads images besides; only its text models are computed" : $"\"{name}\"");
         }
 
-        return ModelFamily.Llama;
+        return FamilyRules.Of(ModelFamily.Llama);
     }
 
-    private static ModelConfiguration Read(ConfigurationReader reader, ModelFamily family)
+    private static ModelConfiguration Read(ConfigurationReader reader, FamilyRules rules)
     {
+        var family = rules.Family;
         var hidden = reader.Size("hidden_size", MaximumWidth);
         var heads = reader.Size("num_attention_heads", MaximumWidth);
-        var keyValueHeads = ReadKeyValueHeads(reader, family, heads);
-        var headSize = ReadHeadSize(reader, family, hidden, heads);
+        var keyValueHeads = ReadKeyValueHeads(reader, rules, heads);
+        var headSize = ReadHeadSize(reader, rules, hidden, heads);
         var layers = reader.Size("num_hidden_layers", MaximumLayers);
         var vocabulary = reader.Size("vocab_size", MaximumVocabulary);
         var context = reader.Size("max_position_embeddings", MaximumContext);
-        RefuseWhatWeDoNotCompute(reader);
+        RefuseWhatWeDoNotCompute(reader, rules);
 
-        var (theta, scaling) = RopeParser.Read(reader, context);
-        var (window, firstSliding) = SlidingWindowParser.Read(reader, family, layers);
-        var attentionBias = family is ModelFamily.Llama or ModelFamily.Qwen3 && reader.Flag("attention_bias", false);
+        var rope = RopeParser.Read(reader, rules, context, headSize);
+        var window = SlidingWindowParser.Read(reader, family, layers);
+        var attentionBias = rules.HasAttentionBias && reader.Flag("attention_bias", false);
+        var isGemma = family is ModelFamily.Gemma2 or ModelFamily.Gemma3;
         return new ModelConfiguration
         {
             Family = family,
             HiddenSize = hidden,
-            IntermediateSize = reader.Size("intermediate_size", MaximumWidth),
+            IntermediateSize = reader.Size(family == ModelFamily.Qwen3Moe ? "moe_intermediate_size" : "intermediate_size", MaximumWidth),
             LayerCount = layers,
             AttentionHeadCount = heads,
             KeyValueHeadCount = keyValueHeads,
             HeadSize = headSize,
             VocabularySize = vocabulary,
             ContextLength = context,
-            NormEpsilon = (float)reader.Number("rms_norm_eps", 1e-6, value => value is > 0 and < 1, "a number above 0 and below 1"),
-            RopeTheta = theta,
-            RopeScaling = scaling,
-            TieWordEmbeddings = reader.Flag("tie_word_embeddings", false),
+            NormEpsilon = (float)reader.Number("rms_norm_eps", rules.Epsilon, value => value is > 0 and < 1, "a number above 0 and below 1"),
+            RopeTheta = rope.Theta,
+            RopeScaling = rope.Scaling,
+            LocalRopeTheta = rope.LocalTheta,
+            PartialRotarySize = rope.PartialSize,
+            QueryScalar = isGemma ? reader.Number("query_pre_attn_scalar", 256, value => value > 0, "a number above 0") : null,
+            AttentionSoftCap = isGemma ? ReadSoftCap(reader, "attn_logit_softcapping", family == ModelFamily.Gemma2 ? 50 : null) : null,
+            LogitSoftCap = isGemma ? ReadSoftCap(reader, "final_logit_softcapping", family == ModelFamily.Gemma2 ? 30 : null) : null,
+            Experts = ExpertParser.Read(reader, family),
+            TieWordEmbeddings = reader.Flag("tie_word_embeddings", rules.TiesEmbeddings),
             QueryKeyValueBias = attentionBias || family == ModelFamily.Qwen2,
             OutputBias = attentionBias,
             MlpBias = family == ModelFamily.Llama && reader.Flag("mlp_bias", false),
-            QueryKeyNorm = family == ModelFamily.Qwen3,
+            QueryKeyNorm = family is ModelFamily.Qwen3 or ModelFamily.Gemma3 or ModelFamily.Qwen3Moe,
             BeginOfSequence = reader.Tokens("bos_token_id", Math.Max(vocabulary, 1)) is [var first, ..] ? first : null,
             EndOfSequence = reader.Tokens("eos_token_id", Math.Max(vocabulary, 1)),
-            SlidingWindow = window,
-            FirstSlidingLayer = firstSliding,
+            SlidingWindow = window.Window,
+            FirstSlidingLayer = window.FirstLayer,
+            FullAttentionPeriod = window.FullPeriod,
             StoredType = ReadStoredType(reader),
         };
     }
 
-    private static int ReadKeyValueHeads(ConfigurationReader reader, ModelFamily family, int heads)
+    private static int ReadKeyValueHeads(ConfigurationReader reader, FamilyRules rules, int heads)
     {
-        // Mistral's and Qwen's classes default to the head count of one published model: a file without the key is not to be guessed at.
-        var isOptional = family == ModelFamily.Llama || reader.Has("num_key_value_heads");
+        var isOptional = rules.KeyValueHeadsMayBeAbsent || reader.Has("num_key_value_heads");
         var keyValueHeads = reader.Size("num_key_value_heads", MaximumWidth, isOptional ? heads : null);
         if (heads > 0 && keyValueHeads > 0 && heads % keyValueHeads != 0)
         {
@@ -116,16 +112,16 @@ internal static class ConfigurationParser
         return keyValueHeads;
     }
 
-    private static int ReadHeadSize(ConfigurationReader reader, ModelFamily family, int hidden, int heads)
+    private static int ReadHeadSize(ConfigurationReader reader, FamilyRules rules, int hidden, int heads)
     {
         int headSize;
         if (reader.Find("head_dim") is not null)
         {
             headSize = reader.Size("head_dim", MaximumWidth);
         }
-        else if (family == ModelFamily.Qwen3)
+        else if (rules.HeadSize is { } size)
         {
-            headSize = 128;
+            headSize = size;
         }
         else
         {
@@ -151,12 +147,19 @@ internal static class ConfigurationParser
         return headSize;
     }
 
+    /// <summary>A cap that is absent has the class's default; one that is null is none.</summary>
+    private static float? ReadSoftCap(ConfigurationReader reader, string key, float? absent) =>
+        !reader.Has(key) ? absent
+        : reader.Find(key) is null ? null
+        : (float)reader.Number(key, 1, value => value > 0, "a number above 0");
+
     /// <summary>Keys that change the mathematics in ways that neither forward pass knows: refused rather than computed wrongly.</summary>
-    private static void RefuseWhatWeDoNotCompute(ConfigurationReader reader)
+    private static void RefuseWhatWeDoNotCompute(ConfigurationReader reader, FamilyRules rules)
     {
-        if (reader.Text("hidden_act") is { } activation && activation is not ("silu" or "swish"))
+        var (key, names) = rules.Activation;
+        if (reader.Text(key) is { } activation && !names.Contains(activation))
         {
-            reader.Note("hidden_act", "\"silu\"", $"\"{activation}\"");
+            reader.Note(key, $"\"{names[0]}\"", $"\"{activation}\"");
         }
 
         if (reader.Find("quantization_config") is not null)
@@ -164,7 +167,10 @@ internal static class ConfigurationParser
             reader.Note("quantization_config", "nothing (an unquantised checkpoint)", "a quantisation");
         }
 
-        reader.Number("partial_rotary_factor", 1, value => value == 1, "1");
+        foreach (var flag in rules.MustBeFalse.Where(flag => reader.Flag(flag, false)))
+        {
+            reader.Note(flag, "false", "true");
+        }
     }
 
     private static TensorElementType? ReadStoredType(ConfigurationReader reader)

@@ -9,12 +9,27 @@ namespace Armor.Runtime.Models;
 /// </summary>
 internal sealed class ConfigurationReader(JsonElement root, string prefix, List<string> violations)
 {
-    public ConfigurationReader Nested(string key, JsonElement value) => new(value, $"{prefix}{key}.", violations);
-
     public void Note(string key, string expected, string found) => violations.Add($"{prefix}{key}: expected {expected}, found {found}");
 
     public JsonElement? Find(string key) =>
         root.TryGetProperty(key, out var value) && value.ValueKind != JsonValueKind.Null ? value : null;
+
+    /// <summary>A nested object; one of another kind is noted.</summary>
+    public ConfigurationReader? Object(string key)
+    {
+        if (Find(key) is not { } value)
+        {
+            return null;
+        }
+
+        if (value.ValueKind == JsonValueKind.Object)
+        {
+            return Nested(key, value);
+        }
+
+        Note(key, "an object", Show(value));
+        return null;
+    }
 
     public bool Has(string key) => root.TryGetProperty(key, out _);
 
@@ -55,6 +70,30 @@ internal sealed class ConfigurationReader(JsonElement root, string prefix, List<
 
         Note(key, expected, Show(value));
         return fallback;
+    }
+
+    /// <summary>An array of so many numbers above 0; a duty.</summary>
+    public IReadOnlyList<double> PositiveNumbers(string key, int count)
+    {
+        var numbers = new List<double>();
+        if (Find(key) is { ValueKind: JsonValueKind.Array } array && array.GetArrayLength() == count)
+        {
+            foreach (var element in array.EnumerateArray())
+            {
+                if (element.ValueKind == JsonValueKind.Number && element.TryGetDouble(out var number) && double.IsFinite(number) && number > 0)
+                {
+                    numbers.Add(number);
+                }
+            }
+        }
+
+        if (numbers.Count != count)
+        {
+            Note(key, $"an array of {count} numbers above 0", Find(key) is { } found ? Show(found) : "nothing");
+            return [.. Enumerable.Repeat(1.0, count)];
+        }
+
+        return numbers;
     }
 
     public bool Flag(string key, bool fallback)
@@ -121,4 +160,6 @@ internal sealed class ConfigurationReader(JsonElement root, string prefix, List<
         var text = value.GetRawText();
         return text.Length <= 80 ? text : string.Concat(text.AsSpan(0, 77), "...");
     }
+
+    private ConfigurationReader Nested(string key, JsonElement value) => new(value, $"{prefix}{key}.", violations);
 }

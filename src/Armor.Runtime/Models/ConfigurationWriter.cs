@@ -20,6 +20,8 @@ public static class ConfigurationWriter
             writer.WriteStartObject();
             WriteFamily(writer, configuration);
             WriteSizes(writer, configuration);
+            WriteGemma(writer, configuration);
+            WriteExperts(writer, configuration);
             WriteRope(writer, configuration);
             WriteRest(writer, configuration);
             writer.WriteEndObject();
@@ -39,12 +41,13 @@ public static class ConfigurationWriter
         writer.WriteStartArray("architectures");
         writer.WriteStringValue($"{configuration.Family}ForCausalLM");
         writer.WriteEndArray();
-        writer.WriteString("model_type", ConfigurationParser.NameOf(configuration.Family));
+        writer.WriteString("model_type", FamilyRules.Of(configuration.Family).Type);
     }
 
     private static void WriteSizes(Utf8JsonWriter writer, ModelConfiguration configuration)
     {
-        writer.WriteString("hidden_act", "silu");
+        var activation = FamilyRules.Of(configuration.Family).Activation;
+        writer.WriteString(activation.Key, activation.Names[0]);
         writer.WriteNumber("hidden_size", configuration.HiddenSize);
         writer.WriteNumber("intermediate_size", configuration.IntermediateSize);
         writer.WriteNumber("num_hidden_layers", configuration.LayerCount);
@@ -59,28 +62,129 @@ public static class ConfigurationWriter
     private static void WriteRope(Utf8JsonWriter writer, ModelConfiguration configuration)
     {
         writer.WriteNumber("rope_theta", configuration.RopeTheta);
+        if (configuration.LocalRopeTheta is { } local)
+        {
+            writer.WriteNumber("rope_local_base_freq", local);
+        }
+
+        if (configuration.PartialRotarySize is { } size)
+        {
+            writer.WriteNumber("partial_rotary_factor", (double)size / configuration.HeadSize);
+        }
+
         if (configuration.RopeScaling is not { } scaling)
         {
             return;
         }
 
-        writer.WriteStartObject("rope_scaling");
-        writer.WriteString("rope_type", scaling.Kind == RopeScalingKind.Linear ? "linear" : "llama3");
-        writer.WriteNumber("factor", scaling.Factor);
-        if (scaling.Kind == RopeScalingKind.Llama3)
+        if (scaling.Kind == RopeScalingKind.LongRope)
         {
-            writer.WriteNumber("low_freq_factor", scaling.LowFrequencyFactor);
-            writer.WriteNumber("high_freq_factor", scaling.HighFrequencyFactor);
             writer.WriteNumber("original_max_position_embeddings", scaling.OriginalContextLength);
+        }
+
+        writer.WriteStartObject("rope_scaling");
+        switch (scaling.Kind)
+        {
+            case RopeScalingKind.LongRope:
+                WriteLongRope(writer, scaling);
+                break;
+            case RopeScalingKind.Llama3:
+                writer.WriteString("rope_type", "llama3");
+                writer.WriteNumber("factor", scaling.Factor);
+                writer.WriteNumber("low_freq_factor", scaling.LowFrequencyFactor);
+                writer.WriteNumber("high_freq_factor", scaling.HighFrequencyFactor);
+                writer.WriteNumber("original_max_position_embeddings", scaling.OriginalContextLength);
+                break;
+            default:
+                writer.WriteString("rope_type", "linear");
+                writer.WriteNumber("factor", scaling.Factor);
+                break;
         }
 
         writer.WriteEndObject();
     }
 
+    private static void WriteLongRope(Utf8JsonWriter writer, RopeScaling scaling)
+    {
+        // Older readers want these three keys and no other.
+        writer.WriteString("type", "longrope");
+        WriteNumbers(writer, "short_factor", scaling.ShortFactors);
+        WriteNumbers(writer, "long_factor", scaling.LongFactors);
+        if (scaling.Magnitude != RopeScaling.LongRopeMagnitude(scaling.Factor, scaling.OriginalContextLength))
+        {
+            writer.WriteNumber("attention_factor", scaling.Magnitude);
+        }
+    }
+
+    private static void WriteNumbers(Utf8JsonWriter writer, string key, IReadOnlyList<double> numbers)
+    {
+        writer.WriteStartArray(key);
+        foreach (var number in numbers)
+        {
+            writer.WriteNumberValue(number);
+        }
+
+        writer.WriteEndArray();
+    }
+
+    private static void WriteGemma(Utf8JsonWriter writer, ModelConfiguration configuration)
+    {
+        if (configuration.QueryScalar is not { } scalar)
+        {
+            return;
+        }
+
+        writer.WriteNumber("query_pre_attn_scalar", scalar);
+        WriteOptional(writer, "attn_logit_softcapping", configuration.AttentionSoftCap);
+        WriteOptional(writer, "final_logit_softcapping", configuration.LogitSoftCap);
+        if (configuration.Family == ModelFamily.Gemma3 && configuration.FullAttentionPeriod is { } period)
+        {
+            writer.WriteNumber("sliding_window_pattern", period);
+        }
+
+        writer.WriteStartArray("layer_types");
+        for (var layer = 0; layer < configuration.LayerCount; layer++)
+        {
+            writer.WriteStringValue(configuration.SlidingWindowOf(layer) is null ? LayerKinds.Full : LayerKinds.Sliding);
+        }
+
+        writer.WriteEndArray();
+    }
+
+    private static void WriteOptional(Utf8JsonWriter writer, string key, float? value)
+    {
+        if (value is { } number)
+        {
+            writer.WriteNumber(key, number);
+        }
+        else
+        {
+            writer.WriteNull(key);
+        }
+    }
+
+    private static void WriteExperts(Utf8JsonWriter writer, ModelConfiguration configuration)
+    {
+        if (configuration.Experts is not { } experts)
+        {
+            return;
+        }
+
+        var isQwen = configuration.Family == ModelFamily.Qwen3Moe;
+        writer.WriteNumber(isQwen ? "num_experts" : "num_local_experts", experts.Count);
+        writer.WriteNumber("num_experts_per_tok", experts.PerToken);
+        if (isQwen)
+        {
+            writer.WriteNumber("moe_intermediate_size", configuration.IntermediateSize);
+            writer.WriteBoolean("norm_topk_prob", experts.NormalizesWeights);
+            writer.WriteNumber("decoder_sparse_step", 1);
+        }
+    }
+
     private static void WriteRest(Utf8JsonWriter writer, ModelConfiguration configuration)
     {
         writer.WriteBoolean("tie_word_embeddings", configuration.TieWordEmbeddings);
-        if (configuration.Family is ModelFamily.Llama or ModelFamily.Qwen3)
+        if (FamilyRules.Of(configuration.Family).HasAttentionBias)
         {
             writer.WriteBoolean("attention_bias", configuration.QueryKeyValueBias);
         }
@@ -116,10 +220,10 @@ public static class ConfigurationWriter
             return;
         }
 
-        if (configuration.Family != ModelFamily.Mistral)
+        if (configuration.Family is ModelFamily.Qwen2 or ModelFamily.Qwen3 or ModelFamily.Qwen3Moe)
         {
             writer.WriteBoolean("use_sliding_window", configuration.SlidingWindow is not null);
-            if (configuration.SlidingWindow is not null)
+            if (configuration.SlidingWindow is not null && configuration.Family != ModelFamily.Qwen3Moe)
             {
                 writer.WriteNumber("max_window_layers", configuration.FirstSlidingLayer);
             }

@@ -7,7 +7,7 @@ namespace Armor.Runtime.Models;
 /// What a <c>config.json</c> says of a decoder-only model, normalised over the families: every size is checked, and every default of the
 /// family is filled in.
 /// </summary>
-public sealed record ModelConfiguration
+public sealed partial record ModelConfiguration
 {
     /// <summary>The family; it decides names, biases and norms.</summary>
     public required ModelFamily Family { get; init; }
@@ -15,7 +15,7 @@ public sealed record ModelConfiguration
     /// <summary>Width of the residual stream.</summary>
     public required int HiddenSize { get; init; }
 
-    /// <summary>Width between <c>up_proj</c> and <c>down_proj</c>.</summary>
+    /// <summary>Width between <c>up_proj</c> and <c>down_proj</c>, of one expert where there are several.</summary>
     public required int IntermediateSize { get; init; }
 
     /// <summary>Number of decoder layers.</summary>
@@ -72,18 +72,29 @@ public sealed record ModelConfiguration
     /// <summary>The first layer that <see cref="SlidingWindow"/> applies to; earlier layers see everything.</summary>
     public int FirstSlidingLayer { get; init; }
 
+    /// <summary>Every so manyth layer has no window although the others have; null where the window is in all of them.</summary>
+    public int? FullAttentionPeriod { get; init; }
+
+    /// <summary>Base of the rotary wavelengths in layers with a window, where it is their own; no scaling applies to it.</summary>
+    public double? LocalRopeTheta { get; init; }
+
+    /// <summary>How many elements of a head are rotated, its first ones; even. Null for all.</summary>
+    public int? PartialRotarySize { get; init; }
+
+    /// <summary>Attention's scores are divided by the root of this; null for the head size.</summary>
+    public double? QueryScalar { get; init; }
+
+    /// <summary>Attention's scores s become cap·tanh(s / cap); null for none.</summary>
+    public float? AttentionSoftCap { get; init; }
+
+    /// <summary>The logits l become cap·tanh(l / cap); null for none.</summary>
+    public float? LogitSoftCap { get; init; }
+
+    /// <summary>The experts in the place of every layer's MLP; null for an MLP.</summary>
+    public ExpertConfiguration? Experts { get; init; }
+
     /// <summary>The type that the checkpoint says it is stored in, where it says.</summary>
     public TensorElementType? StoredType { get; init; }
-
-    /// <summary>Query heads × head size: the rows of <c>q_proj</c> and the columns of <c>o_proj</c>.</summary>
-    public int QuerySize => AttentionHeadCount * HeadSize;
-
-    /// <summary>Key/value heads × head size: the rows of <c>k_proj</c> and of <c>v_proj</c>.</summary>
-    public int KeyValueSize => KeyValueHeadCount * HeadSize;
-
-    /// <summary>The window of one layer: number of latest positions that a query of it sees, or null for all.</summary>
-    /// <param name="layer">Index of the layer, from 0.</param>
-    public int? SlidingWindowOf(int layer) => layer >= FirstSlidingLayer ? SlidingWindow : null;
 
     /// <summary>Reads <c>config.json</c> of a model folder.</summary>
     /// <param name="folder">A Hugging Face model folder.</param>

@@ -14,4 +14,19 @@ public enum ModelFamily
 
     /// <summary>Qwen3, with normalised queries and keys (<c>qwen3</c>).</summary>
     Qwen3,
+
+    /// <summary>Gemma 2: four norms a layer, soft-capped logits, every second layer with a window (<c>gemma2</c>).</summary>
+    Gemma2,
+
+    /// <summary>Gemma 3's text model: five layers with a window to one without, each kind with its own rotation (<c>gemma3_text</c>).</summary>
+    Gemma3,
+
+    /// <summary>Phi-3, Phi-3.5 and Phi-4-mini: fused projections, LongRoPE (<c>phi3</c>).</summary>
+    Phi3,
+
+    /// <summary>Mixtral: a mixture of experts in the place of the MLP (<c>mixtral</c>).</summary>
+    Mixtral,
+
+    /// <summary>Qwen3 with a mixture of experts in the place of every MLP (<c>qwen3_moe</c>).</summary>
+    Qwen3Moe,
 }

@@ -159,7 +159,7 @@ public sealed class ModelConfigurationTests
 
     [Test]
     public void An_unknown_family_is_refused_with_the_known_ones() =>
-        AssertRefused([("model_type", "mamba")], "model_type: expected one of \"llama\", \"mistral\", \"qwen2\", \"qwen3\", found \"mamba\"");
+        AssertRefused([("model_type", "mamba")], "model_type: expected one of \"llama\", \"mistral\", \"qwen2\", \"qwen3\", \"gemma2\", \"gemma3_text\", \"phi3\", \"mixtral\", \"qwen3_moe\", found \"mamba\"");
 
     [Test]
     public void Every_violation_is_in_one_message()

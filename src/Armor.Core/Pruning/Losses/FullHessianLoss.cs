@@ -39,6 +39,18 @@ public sealed class FullHessianLoss : IProxyLoss, IDisposable
         return error.matmul(hessian.narrow(1, firstColumn, columnCount)).MoveToOuterDisposeScope();
     }
 
+    /// <summary>What columns of an error add to those of E·H.</summary>
+    /// <param name="strip">Columns first .. of an error that is zero elsewhere [rows, n].</param>
+    /// <param name="first">The strip's first column.</param>
+    /// <param name="firstColumn">The first column wanted; all from there on are returned.</param>
+    /// <returns>(E·H)[:, firstColumn ..).</returns>
+    internal Tensor MultiplyStrip(Tensor strip, long first, long firstColumn)
+    {
+        using var scope = NewDisposeScope();
+        Tensor rows = hessian.narrow(0, first, strip.shape[1]);
+        return strip.matmul(rows.narrow(1, firstColumn, hessian.shape[1] - firstColumn)).MoveToOuterDisposeScope();
+    }
+
     /// <inheritdoc/>
     public Tensor HessianBlock(long firstColumn, long size)
     {

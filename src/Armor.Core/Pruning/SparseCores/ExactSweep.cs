@@ -27,16 +27,16 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
             throw new NotSupportedException("The exact sweep works on CPU tensors; move the weight to the CPU first.");
         }
 
-        Tensor? gram = CoreSystems.OutputGram(factorization);
         long unit = CoreSystems.Unit(factorization);
         Tensor core = factorization.Core.clone();
+        using SweepOutput output = Prepare(factorization);
         if (context.Loss.CouplesBlocks(unit))
         {
-            SweepCoupled(factorization, context, gram, core, unit);
+            SweepCoupled(factorization, context, output, core, unit);
         }
         else
         {
-            SweepSeparable(factorization, context, gram, core, unit);
+            SweepSeparable(factorization, context, output, core, unit);
         }
 
         factorization.Core = core;
@@ -45,17 +45,39 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
     /// <summary>Frees what was kept between steps.</summary>
     public void Dispose() => hessians.Dispose();
 
+    /// <summary>The row side of sweeps, for as long as A stays the same.</summary>
+    internal SweepOutput Prepare(ArmorFactorization factorization)
+    {
+        using var scope = NewDisposeScope();
+        return new SweepOutput(factorization.Rows, factorization.OutputBlocks, CoreSystems.OutputGram(factorization), Lanes);
+    }
+
+    /// <summary>Sweeps one strip from its residual: G = Aᵀ·(E·H)·Bᵀ − P·Δ·Q.</summary>
+    /// <param name="factorization">Holds B.</param>
+    /// <param name="context">Seed, noise and means.</param>
+    /// <param name="output">The row side.</param>
+    /// <param name="residual">(E·H) of the strip [d_out, count].</param>
+    /// <param name="hessian">H's block of the strip [count, count].</param>
+    /// <param name="first">The strip's first column.</param>
+    /// <param name="core">The whole core, changed in place.</param>
+    internal static void SweepStrip(
+        ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor residual, Tensor hessian, long first, Tensor core)
+    {
+        using var scope = NewDisposeScope();
+        Tensor q = CoreSystems.InputGram(factorization, hessian.unsqueeze(0), first);
+        Tensor? m = CoreSystems.InputBlocks(factorization, first, hessian.shape[0])?.transpose(1, 2);
+        Sweep(context, output, residual, m, q, first, true, core);
+    }
+
     // G = Aᵀ·W·(H·Bᵀ) − P·S·Q
-    private void SweepSeparable(ArmorFactorization factorization, StepContext context, Tensor? gram, Tensor core, long width)
+    private void SweepSeparable(ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor core, long width)
     {
         Tensor own = hessians.Of(context.Loss, factorization.Columns, width);
         Tensor m = factorization.InputBlocks is { } b ? bmm(own, b.transpose(1, 2)) : own;
-        Tensor q = CoreSystems.InputGram(factorization, own, 0);
-        Sweep(factorization, context, new Strips(context.Target, m, q, 0, FromChanges: false), gram, core);
+        Sweep(context, output, context.Target, m, CoreSystems.InputGram(factorization, own, 0), 0, false, core);
     }
 
-    // G = Aᵀ·(E·H)·Bᵀ − P·Δ·Q, strip by strip
-    private void SweepCoupled(ArmorFactorization factorization, StepContext context, Tensor? gram, Tensor core, long unit)
+    private static void SweepCoupled(ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor core, long unit)
     {
         Tensor error = context.Target - factorization.Product();
         foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, unit))
@@ -63,41 +85,31 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
             context.CancellationToken.ThrowIfCancellationRequested();
             using var stripScope = NewDisposeScope();
             Tensor old = core.narrow(1, first, count).clone();
-            Tensor q = CoreSystems.InputGram(factorization, context.Loss.HessianBlock(first, count).unsqueeze(0), first);
-            Tensor? m = CoreSystems.InputBlocks(factorization, first, count)?.transpose(1, 2);
-            Tensor residual = context.Loss.MultiplyHessian(error, first, count);
-            Sweep(factorization, context, new Strips(residual, m, q, first, FromChanges: true), gram, core);
-
+            SweepStrip(
+                factorization, context, output, context.Loss.MultiplyHessian(error, first, count), context.Loss.HessianBlock(first, count), first, core);
             Tensor moved = BlockDiagonalProduct.Right(core.narrow(1, first, count) - old, CoreSystems.InputBlocks(factorization, first, count));
             error.narrow(1, first, count).sub_(factorization.MultiplyOutput(moved.contiguous()));
         }
     }
 
-    private unsafe void Sweep(ArmorFactorization factorization, StepContext context, Strips strips, Tensor? gram, Tensor core)
+    private static unsafe void Sweep(
+        StepContext context, SweepOutput output, Tensor x, Tensor? m, Tensor q, long first, bool fromChanges, Tensor core)
     {
-        Tensor x = strips.X.contiguous();
-        Tensor q = strips.Q.contiguous();
-        Tensor? m = strips.M?.contiguous();
-        Tensor? a = factorization.OutputBlocks?.contiguous();
-        int count = (int)q.shape[0];
-        int width = (int)q.shape[1];
-        using var task = new SweepTask(core.shape[0], a is null ? 0 : (int)a.shape[1], count, width, Lanes)
+        x = x.contiguous();
+        m = m?.contiguous();
+        q = q.contiguous();
+        using var task = new SweepTask(output, q, m)
         {
             X = CoreSystems.Pointer(x),
             StrideX = x.shape[1],
-            S = CoreSystems.Pointer(core) + strips.First,
+            S = CoreSystems.Pointer(core) + first,
             StrideS = core.shape[1],
-            FromChanges = strips.FromChanges,
-            FirstColumn = strips.First,
+            FromChanges = fromChanges,
+            FirstColumn = first,
             Seed = context.Seed,
             Noise = context.Noise,
         };
-        task.PrepareOutput(a is null ? null : CoreSystems.Pointer(a), gram is null ? null : CoreSystems.Pointer(gram));
-        task.PrepareInput(CoreSystems.Pointer(q), m is null ? null : CoreSystems.Pointer(m), m is null ? 0 : (int)m.shape[1]);
         SweepSchedule.Run(task, context.MaxDegreeOfParallelism, context.CancellationToken);
-        GC.KeepAlive((x, q, m, a, gram, core));
+        GC.KeepAlive((x, q, core));
     }
-
-    // X [d_out, n] beside the strips of the core that begin at column First; M and Q by strips.
-    private readonly record struct Strips(Tensor X, Tensor? M, Tensor Q, long First, bool FromChanges);
 }

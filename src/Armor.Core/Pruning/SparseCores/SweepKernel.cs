@@ -25,7 +25,7 @@ internal static unsafe class SweepKernel<TVector, TLanes>
 
     /// <summary>Floats of scratch memory that <see cref="Sweep"/> needs; it must be zero at first.</summary>
     public static long ScratchLength(SweepTask task) =>
-        ((2L * task.PaddedRows) + (4 * PanelRows)) * task.Width * TLanes.Count + (Together * TLanes.Count);
+        ((2L * task.Output.PaddedRows) + (4 * PanelRows)) * task.Width * TLanes.Count + (Together * TLanes.Count);
 
     /// <summary>Sweeps one strip of the row blocks of one group of lanes.</summary>
     public static void Sweep(SweepTask task, int group, int strip, float* scratch)
@@ -34,25 +34,25 @@ internal static unsafe class SweepKernel<TVector, TLanes>
         int lanes = TLanes.Count;
         int width = task.Width;
         int line = width * lanes;
-        int b = task.BlockRows;
-        int tile = 4 * lanes * task.PaddedRows;
+        int b = task.Output.BlockRows;
+        int tile = 4 * lanes * task.Output.PaddedRows;
         float* x = scratch;
-        float* t = x + ((long)task.PaddedRows * line);
-        float* y = t + ((long)task.PaddedRows * line);
+        float* t = x + ((long)task.Output.PaddedRows * line);
+        float* y = t + ((long)task.Output.PaddedRows * line);
         float* g = y + (PanelRows * line);
         float* s = g + (PanelRows * line);
         float* change = s + (PanelRows * line);
         float* delta = change + (PanelRows * line);
 
-        int valid = Math.Min(lanes, task.Blocks - (group * lanes));
+        int valid = Math.Min(lanes, task.Output.Blocks - (group * lanes));
         long firstRow = (long)group * lanes * b;
         float* source = task.X + (firstRow * task.StrideX) + ((long)strip * width);
         float* core = task.S + (firstRow * task.StrideS) + ((long)strip * width);
         float* q = task.Q + ((long)strip * width * width);
         float* packedQ = task.PackedQ + ((long)strip * width * width);
         float* m = task.M is null ? null : task.M + ((long)strip * width * task.BlockM);
-        float* a = task.A is null ? null : task.A + (group * task.PackLength);
-        float* p = task.P is null ? null : task.P + (group * task.PackLength);
+        float* a = task.Output.A is null ? null : task.Output.A + (group * task.Output.PackLength);
+        float* p = task.Output.P is null ? null : task.Output.P + (group * task.Output.PackLength);
         float* coefficients = task.Coefficients + ((long)strip * (width / 4) * MaskPairs.CoefficientsPerGroup);
         TVector random = noise.Relative > 0 ? StartRandom(Seeds.Mix(task.Seed, (ulong)(task.FirstColumn + ((long)strip * width))), group * lanes, delta) : default;
 
@@ -81,7 +81,7 @@ internal static unsafe class SweepKernel<TVector, TLanes>
         }
         else if (b > PanelRows)
         {
-            new Span<float>(t, task.PaddedRows * line).Clear();
+            new Span<float>(t, task.Output.PaddedRows * line).Clear();
         }
 
         for (int top = 0; top < b; top += PanelRows)
@@ -136,7 +136,7 @@ internal static unsafe class SweepKernel<TVector, TLanes>
                 long at = ((long)group * b * lanes) + (row * lanes);
                 random = SweepRow(
                     residual, s + (r * line), change + (r * line), delta, q, coefficients, width,
-                    TLanes.Load(task.Inverse + at), TLanes.Load(task.Floor + at), noise, random, p is null);
+                    TLanes.Load(task.Output.Inverse + at), TLanes.Load(task.Output.Floor + at), noise, random, p is null);
                 if (top + PanelRows < b)
                 {
                     AddToTiles(change + (r * line), width, t + (row * 4 * lanes), tile);
@@ -160,10 +160,10 @@ internal static unsafe class SweepKernel<TVector, TLanes>
     private static void LoadPanel(SweepTask task, float* source, long stride, int valid, int top, float* target)
     {
         int lanes = TLanes.Count;
-        for (int row = top; row < Math.Min(task.BlockRows, top + PanelRows); row++)
+        for (int row = top; row < Math.Min(task.Output.BlockRows, top + PanelRows); row++)
         {
             LaneTiles.Load(
-                source + (row * stride), task.BlockRows * stride, valid, lanes, task.Width, target + ((row - top) * task.Width * lanes), 4 * lanes);
+                source + (row * stride), task.Output.BlockRows * stride, valid, lanes, task.Width, target + ((row - top) * task.Width * lanes), 4 * lanes);
         }
     }
 
@@ -180,7 +180,7 @@ internal static unsafe class SweepKernel<TVector, TLanes>
                 float* right = tiles + ((long)column / 4 * tile) + (k * 4 * lanes);
                 for (int row = 0; row < height; row += 4)
                 {
-                    float* left = pack + (((long)(top + row) / 4 * task.BlockRows) + k) * 4 * lanes;
+                    float* left = pack + (((long)(top + row) / 4 * task.Output.BlockRows) + k) * 4 * lanes;
                     LaneProducts<TVector, TLanes>.AddOwn(left, right, part, c + (row * line) + (column * lanes), line);
                 }
             }

@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using Armor.Core.Pruning.SparseCores.Lanes;
 
@@ -22,7 +21,7 @@ internal static unsafe class SweepSchedule
     /// <summary>Runs the whole task.</summary>
     public static void Run(SweepTask task, int threads, CancellationToken cancellationToken)
     {
-        switch (task.Lanes)
+        switch (task.Output.Lanes)
         {
             case 16:
                 Run<Vector512<float>, Lanes16>(task, threads, cancellationToken);
@@ -40,22 +39,14 @@ internal static unsafe class SweepSchedule
         where TVector : unmanaged
         where TLanes : struct, ILanes<TVector>
     {
-        nuint scratchBytes = (nuint)SweepKernel<TVector, TLanes>.ScratchLength(task) * sizeof(float);
-        int items = task.Groups * task.Strips;
-        long work = (long)task.Blocks * task.BlockRows * task.Width * task.Strips / 4;
+        long scratchLength = SweepKernel<TVector, TLanes>.ScratchLength(task);
+        int items = task.Output.Groups * task.Strips;
+        long work = (long)task.Output.Blocks * task.Output.BlockRows * task.Width * task.Strips / 4;
         threads = (int)Math.Clamp(work / WorthAThread, 1, Math.Min(threads, items));
         if (threads == 1)
         {
-            nint scratch = Scratch();
-            try
-            {
-                Piece(0, items, scratch);
-            }
-            finally
-            {
-                Free(scratch);
-            }
-
+            using var scratch = new NativeBuffers();
+            Piece(0, items, scratch.Allocate(scratchLength));
             return;
         }
 
@@ -64,30 +55,25 @@ internal static unsafe class SweepSchedule
             0,
             pieces,
             new ParallelOptions { MaxDegreeOfParallelism = threads, CancellationToken = cancellationToken },
-            Scratch,
-            (piece, _, scratch) =>
+            () =>
             {
-                Piece((int)((long)items * piece / pieces), (int)((long)items * (piece + 1) / pieces), scratch);
-                return scratch;
+                var own = new NativeBuffers();
+                return (Buffers: own, Scratch: (nint)own.Allocate(scratchLength));
             },
-            Free);
+            (piece, _, own) =>
+            {
+                Piece((int)((long)items * piece / pieces), (int)((long)items * (piece + 1) / pieces), (float*)own.Scratch);
+                return own;
+            },
+            own => own.Buffers.Dispose());
 
         // Strips are neighbours in the numbering: a thread keeps A and P of its blocks, and reads whole lines of W and S.
-        void Piece(int from, int to, nint scratch)
+        void Piece(int from, int to, float* scratch)
         {
             for (int item = from; item < to; item++)
             {
-                SweepKernel<TVector, TLanes>.Sweep(task, item / task.Strips, item % task.Strips, (float*)scratch);
+                SweepKernel<TVector, TLanes>.Sweep(task, item / task.Strips, item % task.Strips, scratch);
             }
         }
-
-        nint Scratch()
-        {
-            void* memory = NativeMemory.AlignedAlloc(scratchBytes, 64);
-            NativeMemory.Clear(memory, scratchBytes);
-            return (nint)memory;
-        }
-
-        static void Free(nint memory) => NativeMemory.AlignedFree((void*)memory);
     }
 }

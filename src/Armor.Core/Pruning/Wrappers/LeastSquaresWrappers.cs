@@ -10,8 +10,7 @@ namespace Armor.Core.Pruning.Wrappers;
 /// </summary>
 public sealed class LeastSquaresWrappers : IWrapperOptimizer, IDisposable
 {
-    private IProxyLoss? inverseOf;
-    private Tensor? hessianInverses;
+    private readonly InputStrip strip = new();
 
     /// <inheritdoc/>
     public void Step(ArmorFactorization factorization, StepContext context)
@@ -32,85 +31,55 @@ public sealed class LeastSquaresWrappers : IWrapperOptimizer, IDisposable
             }
             else
             {
+                using var scope = NewDisposeScope();
                 SolveInput(factorization, context);
             }
         }
     }
 
     /// <summary>Frees what was kept between steps.</summary>
-    public void Dispose() => hessianInverses?.Dispose();
+    public void Dispose() => strip.Dispose();
 
-    // A_i = [W H Vᵀ]_i [V H Vᵀ]_i⁻¹ with V = S·B.
-    private static void SolveOutput(ArmorFactorization factorization, StepContext context)
+    /// <summary>A_i = [W·H·Vᵀ]_i [V·H·Vᵀ]_i⁻¹ with V = S·B.</summary>
+    internal static void SolveOutput(ArmorFactorization factorization, StepContext context)
     {
         using var scope = NewDisposeScope();
         (Tensor gram, Tensor right) = WrapperSystems.Output(factorization, context);
         factorization.OutputBlocks = ProximalSolve.Right(gram, right, factorization.OutputBlocks!);
     }
 
-    // B_j = (U_jᵀU_j)⁻¹ U_jᵀW_j with U = A·S: the Hessian's block cancels.
-    private static void SolveInput(ArmorFactorization factorization, StepContext context)
+    /// <summary>B_j = (U_jᵀU_j)⁻¹U_jᵀW_j with U = A·S, where the loss does not couple block columns: the Hessian's block cancels.</summary>
+    /// <returns>U_jᵀU_j and U_jᵀW_j, both [d_in/b_B, b_B, b_B].</returns>
+    internal static (Tensor Gram, Tensor Right) SolveInput(ArmorFactorization factorization, StepContext context)
     {
         using var scope = NewDisposeScope();
         long size = factorization.InputBlockSize;
         Tensor u = BlockDiagonalProduct.ColumnBlocks(factorization.MultiplyOutput(factorization.Core), size);
         Tensor transposed = u.transpose(1, 2);
+        Tensor gram = bmm(transposed, u);
         Tensor right = bmm(transposed, BlockDiagonalProduct.ColumnBlocks(context.Target, size));
-        factorization.InputBlocks = ProximalSolve.Left(bmm(transposed, u), right, factorization.InputBlocks!);
+        factorization.InputBlocks = ProximalSolve.Left(gram, right, factorization.InputBlocks!);
+        return (gram.MoveToOuterDisposeScope(), right.MoveToOuterDisposeScope());
     }
 
-    // B_j += (U_jᵀU_j)⁻¹ [U_jᵀ(E·H)_j] H_jj⁻¹, one block column after another, strip by strip.
+    // One strip of columns after another; E·H is made anew for each.
     private void SolveInputCoupled(ArmorFactorization factorization, StepContext context)
     {
         using var scope = NewDisposeScope();
         long size = factorization.InputBlockSize;
-        Tensor product = factorization.MultiplyOutput(factorization.Core);
-        Tensor u = BlockDiagonalProduct.ColumnBlocks(product, size);
-        Tensor gramInverses = ProximalSolve.Inverse(bmm(u.transpose(1, 2), u));
-        Tensor inverses = HessianInverses(context.Loss, factorization.Columns, size);
         Tensor error = context.Target - factorization.Product();
         Tensor blocks = factorization.InputBlocks!.clone();
-
-        foreach ((long first, long width) in ColumnStrips.Of(factorization.Columns, size))
+        foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, size))
         {
             context.CancellationToken.ThrowIfCancellationRequested();
             using var stripScope = NewDisposeScope();
-            long block = first / size;
-            long count = width / size;
-            Tensor strip = product.narrow(1, first, width);
-            Tensor own = u.narrow(0, block, count);
-            Tensor residual = BlockDiagonalProduct.ColumnBlocks(context.Loss.MultiplyHessian(error, first, width), size);
-            double[] changes = BlockGaussSeidel.Solve(
-                (int)count,
-                (int)size,
-                Values(strip.t().matmul(strip)),
-                Values(bmm(own.transpose(1, 2), residual)),
-                Values(context.Loss.HessianBlock(first, width)),
-                Values(gramInverses.narrow(0, block, count)),
-                Values(inverses.narrow(0, block, count)));
-            Tensor change = tensor(changes).view(count, size, size).to(float32);
-            blocks.narrow(0, block, count).AddInPlace(change);
-            error.narrow(1, first, width).sub_(BlockDiagonalProduct.FromColumnBlocks(bmm(own, change)));
+            Tensor residual = context.Loss.MultiplyHessian(error, first, count);
+            (Tensor change, Tensor product, _) = strip.Solve(
+                factorization, factorization.Core.narrow(1, first, count), context.Loss, residual, context.Loss.HessianBlock(first, count), first);
+            blocks.narrow(0, first / size, count / size).AddInPlace(change);
+            error.narrow(1, first, count).sub_(product);
         }
 
         factorization.InputBlocks = blocks;
-    }
-
-    private static double[] Values(Tensor tensor)
-    {
-        using var scope = NewDisposeScope();
-        return tensor.to(float64).contiguous().data<double>().ToArray();
-    }
-
-    private Tensor HessianInverses(IProxyLoss loss, long columns, long size)
-    {
-        if (!ReferenceEquals(inverseOf, loss))
-        {
-            hessianInverses?.Dispose();
-            hessianInverses = WrapperSystems.HessianInverses(loss, columns, size).DetachFromDisposeScope();
-            inverseOf = loss;
-        }
-
-        return hessianInverses!;
     }
 }
