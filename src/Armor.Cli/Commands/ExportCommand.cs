@@ -14,7 +14,7 @@ internal static class ExportCommand
         Argument<string> model = ModelFolder.Argument("ARMOR");
         var format = new Option<string>("--format")
         {
-            Description = "dense: A·S·B multiplied out, for any engine, without gain in size or speed; sparse24: sparse-24-bitmask, for plain 2:4 results only.",
+            Description = "dense: A·S·B multiplied out, for any engine, without gain in size or speed; sparse24: sparse-24-bitmask, for 2:4 results without wrappers only.",
             HelpName = "dense|sparse24",
             Required = true,
         };

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using Armor.Cli.Hosting;
 using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Factorization;
 using Armor.Runtime.Models;
 using Spectre.Console;
 
@@ -28,14 +29,14 @@ internal static class InspectCommand
     {
         using ArmorCheckpoint checkpoint = ArmorCheckpoint.Open(folder);
         CheckpointVerification.Verify(checkpoint);
-        return new Contents(checkpoint.Base.Configuration, checkpoint.ElementType, checkpoint.Layers, Total(checkpoint.Base));
+        return new Contents(checkpoint.Base.Configuration, checkpoint.ElementType, checkpoint.Pattern, checkpoint.Layers, Total(checkpoint.Base));
     }
 
     private static Contents ReadDense(string folder)
     {
         using CheckpointFolder checkpoint = CheckpointFolder.Open(folder);
         CheckpointVerification.Verify(checkpoint);
-        return new Contents(checkpoint.Configuration, null, [], Total(checkpoint));
+        return new Contents(checkpoint.Configuration, null, null, [], Total(checkpoint));
     }
 
     private static long Total(CheckpointFolder folder) => folder.Tensors.Values.Sum(tensor => tensor.ByteCount);
@@ -46,6 +47,7 @@ internal static class InspectCommand
     private static JsonObject ToJson(Contents contents) => new()
     {
         ["family"] = contents.Configuration.Family.ToString(),
+        ["pattern"] = contents.Pattern?.ToString(),
         ["layers"] = new JsonArray([.. contents.Layers.Select(layer => (JsonNode)new JsonObject
         {
             ["name"] = layer.Name,
@@ -89,10 +91,10 @@ internal static class InspectCommand
         console.Write(table);
         long bytes = contents.Layers.Sum(layer => layer.Bytes);
         long dense = contents.Layers.Sum(DenseBytes);
-        console.WriteLine(Numbers.Invariant($"{contents.Layers.Count} pruned linears in {contents.ElementType}: {Numbers.Bytes(bytes)}, ")
+        console.WriteLine(Numbers.Invariant($"{contents.Layers.Count} pruned linears, {contents.Pattern} in {contents.ElementType}: {Numbers.Bytes(bytes)}, ")
             + Numbers.Invariant($"{(double)bytes / dense:0.0000} of {Numbers.Bytes(dense)} dense in bfloat16."));
     }
 
     private sealed record Contents(
-        ModelConfiguration Configuration, TensorElementType? ElementType, IReadOnlyList<ArmorLayerDescription> Layers, long TotalBytes);
+        ModelConfiguration Configuration, TensorElementType? ElementType, SparsityPattern? Pattern, IReadOnlyList<ArmorLayerDescription> Layers, long TotalBytes);
 }

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Armor.Cli.Hosting;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
+using Armor.Runtime.Factorization;
 using Spectre.Console;
 
 namespace Armor.Cli.Commands;
@@ -48,9 +49,12 @@ internal static class PruneCommand
         Option<int?> samples = Numbers.Integer("--samples", "N", "Calibrate on the first N documents (default 128).", minimum: 1);
         Option<string> method = Choice("--method", "How to prune", Methods.Keys, "armor");
         Option<string> preset = Choice("--preset", "How much work the optimiser does", Presets.Keys, "balanced");
+        Option<SparsityPattern?> pattern = Numbers.Create<SparsityPattern>(
+            "--pattern", "N:M", "Keep N of each M consecutive weights of a row (default 2:4, the pattern that hardware multiplies by).",
+            _ => true, $"a pattern N:M with 1 ≤ N < M ≤ {SparsityPattern.LargestGroup}");
         Option<int?> blockSize = Numbers.Integer("--block-size", "N", "The wrappers' block size: each dimension gets its largest divisor up to this.", minimum: 1);
         Option<double?> budget = Numbers.Create<double>(
-            "--budget", "SHARE", "What the wrappers may add to a plain 2:4 weight, as a share of the dense one (default 0.0625).",
+            "--budget", "SHARE", "What the wrappers may add to a plain sparse weight, as a share of the dense one (default 0.0625).",
             value => value is >= 0 and <= 1, "a number from 0 to 1");
         Option<string> mode = Choice("--calibrate", "Whose activations a layer is pruned on: those of the layers pruned before it, or the dense model's", Modes.Keys, "sequential");
         Option<long?> seed = Numbers.Create<long>("--seed", "N", "The seed of all random choices (default 0).", _ => true, "a whole number");
@@ -59,9 +63,9 @@ internal static class PruneCommand
         var dryRun = new Option<bool>("--dry-run") { Description = "Tell what the run will take in time, memory and disk, and do nothing." };
         var resume = new Option<bool>("--resume") { Description = "Go on where an interrupted run to the same folder stopped." };
 
-        var command = new Command("prune", "Prunes a model to 2:4 sparsity.") { model, output, calibration };
+        var command = new Command("prune", "Prunes a model to 2:4 or another N:M sparsity.") { model, output, calibration };
         documents.AddTo(command);
-        foreach (Option option in (Option[])[samples, method, preset, blockSize, budget, mode, seed, memory, shard, dryRun, resume])
+        foreach (Option option in (Option[])[samples, method, preset, pattern, blockSize, budget, mode, seed, memory, shard, dryRun, resume])
         {
             command.Add(option);
         }
@@ -79,6 +83,7 @@ internal static class PruneCommand
                 Pruner = Presets[parsed.GetValue(preset)!] with
                 {
                     Method = Methods[parsed.GetValue(method)!],
+                    Pattern = parsed.GetValue(pattern) ?? SparsityPattern.TwoFour,
                     BlockSize = parsed.GetValue(blockSize),
                     StorageBudget = parsed.GetValue(budget) ?? ArmorPrunerOptions.DefaultStorageBudget,
                     Seed = parsed.GetValue(seed) ?? 0,

@@ -1,4 +1,5 @@
 using Armor.Core.Pruning.Cycles;
+using Armor.Runtime.Factorization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -17,6 +18,7 @@ internal sealed class AlternatingMinimisation : IDisposable
 
     private readonly PruningFrame frame;
     private readonly IAlternatingCycle cycle;
+    private readonly SparsityPattern pattern;
     private readonly ulong seed;
     private readonly int threads;
     private readonly Action<int, double> report;
@@ -30,6 +32,7 @@ internal sealed class AlternatingMinimisation : IDisposable
         ArmorFactorization start,
         PruningFrame frame,
         IAlternatingCycle cycle,
+        SparsityPattern pattern,
         ulong seed,
         int threads,
         Action<int, double> report,
@@ -37,6 +40,7 @@ internal sealed class AlternatingMinimisation : IDisposable
     {
         this.frame = frame;
         this.cycle = cycle;
+        this.pattern = pattern;
         this.seed = seed;
         this.threads = threads;
         this.report = report;
@@ -60,7 +64,7 @@ internal sealed class AlternatingMinimisation : IDisposable
     /// <summary>Cycles with bounded noise on the masks that fades to none, and steady momentum. Ends at the best state.</summary>
     public void Anneal(PruningStage stage)
     {
-        double groups = frame.Target.numel() / 4.0;
+        double groups = frame.Target.numel() / (double)pattern.Group;
         double loss = BestLoss;
         double strength = 1;
         int sinceRestart = 0;
@@ -194,6 +198,7 @@ internal sealed class AlternatingMinimisation : IDisposable
         cancellationToken.ThrowIfCancellationRequested();
         var context = new StepContext(frame.Target, frame.Loss)
         {
+            Pattern = pattern,
             Step = Cycles,
             Seed = Seeds.Mix(seed, (ulong)Cycles),
             Noise = noise,

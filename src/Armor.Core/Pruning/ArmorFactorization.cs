@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 namespace Armor.Core.Pruning;
 
 /// <summary>
-/// The state of one weight's pruning: W ≈ A·S·B with A and B block diagonal and S 2:4 sparse. Tensors that are put in are owned by the
+/// The state of one weight's pruning: W ≈ A·S·B with A and B block diagonal and S N:M sparse. Tensors that are put in are owned by the
 /// factorisation and must not be changed in place afterwards: clones share them.
 /// </summary>
 public sealed class ArmorFactorization : IDisposable
@@ -14,7 +14,7 @@ public sealed class ArmorFactorization : IDisposable
     private Tensor? inputBlocks;
 
     /// <summary>Takes over the three factors.</summary>
-    /// <param name="core">S [d_out, d_in], float32, at most two non-zeros in each four consecutive columns of a row.</param>
+    /// <param name="core">S [d_out, d_in], float32, at most N non-zeros in each M consecutive columns of a row.</param>
     /// <param name="outputBlocks">The blocks of A [d_out/b_A, b_A, b_A], or <see langword="null"/> for the identity.</param>
     /// <param name="inputBlocks">The blocks of B [d_in/b_B, b_B, b_B], or <see langword="null"/> for the identity.</param>
     public ArmorFactorization(Tensor core, Tensor? outputBlocks, Tensor? inputBlocks)

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Armor.Core.Calibration;
+using Armor.Runtime.Factorization;
 using static TorchSharp.torch;
 
 namespace Armor.Core.Pruning;
@@ -18,11 +19,15 @@ internal sealed class ArmorLinearPruner : ILinearPruner
     {
         pruner = ArmorPruner.Create(options);
         Moments = MomentsOf(options);
+        Pattern = options.Pattern;
         Fingerprint = FingerprintOf(options);
     }
 
     /// <inheritdoc/>
     public ActivationMoments Moments { get; }
+
+    /// <inheritdoc/>
+    public SparsityPattern Pattern { get; }
 
     /// <inheritdoc/>
     public IReadOnlyDictionary<string, string> Fingerprint { get; }

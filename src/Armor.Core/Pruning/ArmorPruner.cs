@@ -5,6 +5,7 @@ using Armor.Core.Pruning.Cycles;
 using Armor.Core.Pruning.Losses;
 using Armor.Core.Pruning.SparseCores;
 using Armor.Core.Pruning.Wrappers;
+using Armor.Runtime.Factorization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -42,7 +43,7 @@ public sealed class ArmorPruner
     }
 
     /// <summary>Prunes a weight.</summary>
-    /// <param name="weight">W [d_out, d_in], d_in a multiple of four, finite, any floating type. Not changed.</param>
+    /// <param name="weight">W [d_out, d_in], d_in whole groups of the pattern, finite, any floating type. Not changed.</param>
     /// <param name="statistics">The statistics of its inputs, of dimension d_in.</param>
     /// <param name="name">The tensor's name: part of the seed and of messages.</param>
     /// <param name="progress">Told after every cycle.</param>
@@ -60,7 +61,7 @@ public sealed class ArmorPruner
         ArgumentNullException.ThrowIfNull(weight);
         ArgumentNullException.ThrowIfNull(statistics);
         ArgumentNullException.ThrowIfNull(name);
-        Check(weight, statistics, name);
+        Check(weight, statistics, name, options.Pattern);
 
         long started = Stopwatch.GetTimestamp();
         using var noGradient = no_grad();
@@ -76,12 +77,12 @@ public sealed class ArmorPruner
         return result with { Elapsed = Stopwatch.GetElapsedTime(started) };
     }
 
-    private static void Check(Tensor weight, ActivationStatistics statistics, string name)
+    private static void Check(Tensor weight, ActivationStatistics statistics, string name, SparsityPattern pattern)
     {
         string shape = $"[{string.Join(", ", weight.shape)}]";
-        if (weight.dim() != 2 || weight.shape[0] == 0 || weight.shape[1] == 0 || weight.shape[1] % 4 != 0)
+        if (weight.dim() != 2 || weight.shape[0] == 0 || weight.shape[1] == 0 || weight.shape[1] % pattern.Group != 0)
         {
-            throw new ArgumentException($"{name}: expected a weight [d_out, d_in] with d_in a multiple of four; found {shape}.", nameof(weight));
+            throw new ArgumentException($"{name}: expected a weight [d_out, d_in] with d_in a multiple of {pattern.Group}; found {shape}.", nameof(weight));
         }
 
         if (statistics.Dimension != weight.shape[1])
@@ -98,7 +99,7 @@ public sealed class ArmorPruner
         }
     }
 
-    // The plain 2:4 baselines; their loss is the layer's output error under the best Hessian at hand.
+    // The plain baselines; their loss is the layer's output error under the best Hessian at hand.
     private PrunedWeight Mask(Run run)
     {
         Tensor weight = run.Weight;
@@ -107,18 +108,18 @@ public sealed class ArmorPruner
         switch (options.Method)
         {
             case PruningMethod.Magnitude:
-                pruned = TwoFourMask.Magnitude(weight);
+                pruned = LargestMask.Magnitude(weight, options.Pattern);
                 break;
             case PruningMethod.Wanda:
-                pruned = TwoFourMask.Wanda(weight, h);
+                pruned = LargestMask.Wanda(weight, h, options.Pattern);
                 break;
             case PruningMethod.NoWagP:
-                pruned = TwoFourMask.NoWagP(weight, h);
+                pruned = LargestMask.NoWagP(weight, h, options.Pattern);
                 break;
             case PruningMethod.SparseGpt:
                 Tensor hessian = run.Statistics.Hessian
                     ?? throw new ArgumentException($"{run.Name}: SparseGPT needs statistics with a Hessian; found the diagonal only.", nameof(run));
-                (pruned, double damping) = SparseGpt.Prune(weight, hessian, options.HessianDamping, run.CancellationToken);
+                (pruned, double damping) = SparseGpt.Prune(weight, hessian, options.HessianDamping, options.Pattern, run.CancellationToken);
                 if (damping > options.HessianDamping)
                 {
                     run.Notes.Add($"The Hessian could be factorised only with damping {damping:g2} instead of {options.HessianDamping:g2}.");
@@ -132,9 +133,9 @@ public sealed class ArmorPruner
         StageLoss measure = run.Statistics.Hessian is null ? StageLoss.Diagonal : StageLoss.FullHessian;
         using PruningFrame frame = PruningFrame.For(weight, run.Statistics, measure, options.HessianDamping, parts.Loss);
         using var factorization = new ArmorFactorization(pruned, null, null);
-        using var start = new ArmorFactorization(TwoFourMask.NoWagP(weight, h), null, null);
+        using var start = new ArmorFactorization(LargestMask.NoWagP(weight, h, options.Pattern), null, null);
         return new PrunedWeight(
-            LayerFolding.ToLayer(factorization), frame.RelativeLoss(factorization), frame.RelativeLoss(start), 0, StopReason.CyclesDone, default, run.Notes);
+            LayerFolding.ToLayer(factorization, options.Pattern), frame.RelativeLoss(factorization), frame.RelativeLoss(start), 0, StopReason.CyclesDone, default, run.Notes);
     }
 
     private PrunedWeight Factorize(Run run, BlockSizes sizes, IReadOnlyList<PruningStage> wanted)
@@ -152,7 +153,7 @@ public sealed class ArmorPruner
         }
 
         using var scope = NewDisposeScope();
-        Tensor mask = TwoFourMask.Largest(WeightNormalization.Of(weight).Weight.Squared() * run.Statistics.Diagonal.to(float32));
+        Tensor mask = LargestMask.Largest(WeightNormalization.Of(weight).Weight.Squared() * run.Statistics.Diagonal.to(float32), options.Pattern);
         ArmorFactorization? state = null;
         try
         {
@@ -168,7 +169,7 @@ public sealed class ArmorPruner
                 cycles += outcome.Cycles;
             }
 
-            return new PrunedWeight(LayerFolding.ToLayer(state!), outcome.Loss, outcome.StartLoss, cycles, outcome.Reason, default, run.Notes);
+            return new PrunedWeight(LayerFolding.ToLayer(state!, options.Pattern), outcome.Loss, outcome.StartLoss, cycles, outcome.Reason, default, run.Notes);
         }
         finally
         {
@@ -203,7 +204,7 @@ public sealed class ArmorPruner
             ulong seed = Seeds.Mix(Seeds.Mix(unchecked((ulong)options.Seed), run.Name), (ulong)place.Index);
             int total = stage.Cycles;
             using var loop = new AlternatingMinimisation(
-                from, frame, cycle, seed, options.MaxDegreeOfParallelism,
+                from, frame, cycle, options.Pattern, seed, options.MaxDegreeOfParallelism,
                 (cycle, loss) => run.Progress?.Report(new PruningProgress(place.Index, place.Count, Math.Min(cycle, total), total, loss)),
                 run.CancellationToken);
             loop.Polish(stage.WarmUpCycles, stage.Momentum, null);
@@ -244,7 +245,7 @@ public sealed class ArmorPruner
         if (parts.WrapperOptimizer is null && parts.CoreSelector is null
             && options.WrapperAlgorithm == WrapperAlgorithm.LeastSquares && options.CoreAlgorithm == CoreAlgorithm.ExactSweep)
         {
-            bool couples = frame.Loss.CouplesBlocks(CoreSystems.Unit(state));
+            bool couples = frame.Loss.CouplesBlocks(CoreSystems.Unit(state, options.Pattern));
             if (couples && frame.Loss is FullHessianLoss full)
             {
                 return new CoupledCycle(full);

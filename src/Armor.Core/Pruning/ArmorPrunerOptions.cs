@@ -1,12 +1,14 @@
+using Armor.Runtime.Factorization;
+
 namespace Armor.Core.Pruning;
 
-/// <summary>The ways to make a weight 2:4 sparse.</summary>
+/// <summary>The ways to make a weight N:M sparse, 2:4 as a rule.</summary>
 public enum PruningMethod
 {
-    /// <summary>A·S·B: a 2:4 core between block-diagonal wrappers.</summary>
+    /// <summary>A·S·B: a sparse core between block-diagonal wrappers.</summary>
     Armor,
 
-    /// <summary>A plain 2:4 weight by exact sweeps under the full Hessian, no wrappers.</summary>
+    /// <summary>A plain sparse weight (2:4 as the name says, or any other pattern) by exact sweeps under the full Hessian, no wrappers.</summary>
     Dense24,
 
     /// <summary>SparseGPT (Frantar and Alistarh 2023).</summary>
@@ -18,7 +20,7 @@ public enum PruningMethod
     /// <summary>Wanda (Sun et al. 2024).</summary>
     Wanda,
 
-    /// <summary>The two largest magnitudes of each four.</summary>
+    /// <summary>The largest magnitudes of each group.</summary>
     Magnitude,
 }
 
@@ -70,6 +72,9 @@ public sealed record ArmorPrunerOptions
     /// <summary>The largest block that a storage budget chooses.</summary>
     public const int LargestBudgetBlock = 128;
 
+    /// <summary>The most masks of a pattern that exact selection tries: 4:16 has 1820, 8:16 12,870.</summary>
+    public const int MostMasks = 2048;
+
     // Less than a thousandth in ten cycles is not worth ten more.
     private static readonly EarlyStopping Settled = new(Patience: 10, Relative: 1e-3);
 
@@ -106,16 +111,22 @@ public sealed record ArmorPrunerOptions
     /// <summary>The method.</summary>
     public PruningMethod Method { get; init; } = PruningMethod.Armor;
 
+    /// <summary>
+    /// The pattern of the core, 2:4 by default. Exact selection tries every mask of a group: <see cref="PruningMethod.Armor"/> and
+    /// <see cref="PruningMethod.Dense24"/> take patterns of at most <see cref="MostMasks"/> masks.
+    /// </summary>
+    public SparsityPattern Pattern { get; init; }
+
     /// <summary>The wrappers.</summary>
     public WrapperSides Wrappers { get; init; } = WrapperSides.Both;
 
     /// <summary>
-    /// The block size of A and B, each the largest divisor of its dimension up to this (for B one that keeps groups of four whole);
+    /// The block size of A and B, each the largest divisor of its dimension up to this (for B one that keeps groups whole);
     /// <see langword="null"/>: by <see cref="StorageBudget"/>.
     /// </summary>
     public int? BlockSize { get; init; }
 
-    /// <summary>What the wrappers may add to a plain 2:4 weight, as a share of d_out·d_in values; used where no block size is given.</summary>
+    /// <summary>What the wrappers may add to a plain sparse weight, as a share of d_out·d_in values; used where no block size is given.</summary>
     public double StorageBudget { get; init; } = DefaultStorageBudget;
 
     /// <summary>The wrapper optimiser.</summary>
@@ -156,6 +167,11 @@ public sealed record ArmorPrunerOptions
         if (BlockSize is < 1)
         {
             violations.Add($"BlockSize must be at least 1; found {BlockSize}.");
+        }
+
+        if (Method is PruningMethod.Armor or PruningMethod.Dense24 && Pattern.MaskCount > MostMasks)
+        {
+            violations.Add($"Pattern must have at most {MostMasks} masks for the method {Method}; {Pattern} has {Pattern.MaskCount}.");
         }
 
         if (!(StorageBudget is >= 0 and <= 1))

@@ -2,7 +2,7 @@ namespace Armor.Core.Pruning;
 
 /// <summary>Chooses the block sizes of the wrappers.</summary>
 /// <param name="Output">b_A, a divisor of d_out; <see langword="null"/>: A is the identity.</param>
-/// <param name="Input">b_B, a divisor of d_in and a multiple of four; <see langword="null"/>: B is the identity.</param>
+/// <param name="Input">b_B, a divisor of d_in whole groups; <see langword="null"/>: B is the identity.</param>
 internal readonly record struct BlockSizes(int? Output, int? Input)
 {
     /// <summary>The block sizes for a weight of the given shape.</summary>
@@ -10,14 +10,14 @@ internal readonly record struct BlockSizes(int? Output, int? Input)
     {
         if (options.BlockSize is { } size)
         {
-            return UpTo(size, options.Wrappers, rows, columns);
+            return UpTo(size, options, rows, columns);
         }
 
         // One-sided wrappers may be twice as large for the same storage.
         int largest = options.Wrappers == WrapperSides.Both ? ArmorPrunerOptions.LargestBudgetBlock : 2 * ArmorPrunerOptions.LargestBudgetBlock;
         for (int cap = largest; cap > 1; cap--)
         {
-            BlockSizes sizes = UpTo(cap, options.Wrappers, rows, columns);
+            BlockSizes sizes = UpTo(cap, options, rows, columns);
             if (sizes.Overhead(rows, columns) <= options.StorageBudget)
             {
                 return sizes;
@@ -32,13 +32,13 @@ internal readonly record struct BlockSizes(int? Output, int? Input)
         ((Output is { } output ? (double)rows * output : 0) + (Input is { } input ? (double)columns * input : 0)) / ((double)rows * columns);
 
     // A block of one value is a mere scale and folds into the core.
-    private static BlockSizes UpTo(int cap, WrapperSides sides, long rows, long columns)
+    private static BlockSizes UpTo(int cap, ArmorPrunerOptions options, long rows, long columns)
     {
         int output = LargestDivisor(rows, cap, 1);
-        int input = LargestDivisor(columns, cap, 4);
+        int input = LargestDivisor(columns, cap, options.Pattern.Group);
         return new(
-            sides is WrapperSides.Both or WrapperSides.Output && output > 1 ? output : null,
-            sides is WrapperSides.Both or WrapperSides.Input && input > 1 ? input : null);
+            options.Wrappers is WrapperSides.Both or WrapperSides.Output && output > 1 ? output : null,
+            options.Wrappers is WrapperSides.Both or WrapperSides.Input && input > 1 ? input : null);
     }
 
     private static int LargestDivisor(long dimension, int cap, int multipleOf)

@@ -10,6 +10,9 @@ internal interface ILinearPruner
     /// <summary>The moments of the inputs that <see cref="Prune"/> reads where calibration offers them.</summary>
     ActivationMoments Moments { get; }
 
+    /// <summary>The pattern of the layers that it makes.</summary>
+    SparsityPattern Pattern { get; }
+
     /// <summary>All that the result depends on besides weight, statistics and name, option by option: two pruners of equal text are one.</summary>
     IReadOnlyDictionary<string, string> Fingerprint { get; }
 

@@ -10,7 +10,7 @@ namespace Armor.Core.Pruning;
 /// </summary>
 internal static class LayerFolding
 {
-    public static ArmorLayer ToLayer(ArmorFactorization factorization)
+    public static ArmorLayer ToLayer(ArmorFactorization factorization, SparsityPattern pattern)
     {
         using var scope = NewDisposeScope();
         Tensor core = factorization.Core;
@@ -32,7 +32,7 @@ internal static class LayerFolding
 
         int rows = (int)core.shape[0];
         int columns = (int)core.shape[1];
-        var sparse = SparseCore.FromDense(core.contiguous().data<float>().ToArray(), rows, columns);
+        var sparse = SparseCore.FromDense(core.contiguous().data<float>().ToArray(), rows, columns, pattern);
         return new ArmorLayer(Wrapper(a), sparse, Wrapper(b));
     }
 

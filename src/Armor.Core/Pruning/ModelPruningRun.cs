@@ -38,7 +38,7 @@ internal sealed class ModelPruningRun(
         }
 
         ModelConfiguration configuration = ModelConfiguration.Load(model);
-        RequireTwoFour(configuration);
+        RequireWholeGroups(configuration);
         using CheckpointFolder checkpoint = CheckpointFolder.Open(model);
         using var layerwise = new LayerwiseModel(checkpoint, configuration);
         IReadOnlyList<int[]> sequences = CalibrationSequences.Select(tokenise(), options.MaxSamples, configuration);
@@ -56,8 +56,8 @@ internal sealed class ModelPruningRun(
             DiskPlan.For(checkpoint, configuration, options, storage, plan).Require(output, DiskPlan.Free(output), workspace.PresentBytes);
             reports = PruneLinears(layerwise, sequences, workspace, plan, names, storage);
             ArmorCheckpointWriter.Write(
-                checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer,
-                shardBytes: options.ShardBytes, cancellationToken: cancellationToken);
+                checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer, pruner.Pattern,
+                options.ShardBytes, cancellationToken);
             workspace.Publish(reports);
         }
 
@@ -235,15 +235,15 @@ internal sealed class ModelPruningRun(
             ? TensorElementType.BFloat16
             : TensorElementType.Float16);
 
-    private void RequireTwoFour(ModelConfiguration configuration)
+    private void RequireWholeGroups(ModelConfiguration configuration)
     {
-        foreach (LinearDescription linear in ModelShapes.Linears(configuration).Where(linear => linear.Columns % 4 != 0))
+        foreach (LinearDescription linear in ModelShapes.Linears(configuration).Where(linear => linear.Columns % pruner.Pattern.Group != 0))
         {
             throw new CheckpointException(
                 model,
-                "the weight cannot be 2:4",
+                $"the weight cannot be {pruner.Pattern}",
                 ModelShapes.LayerPrefix(0) + linear.Name + ".weight",
-                "[d_out, d_in] with d_in a multiple of four",
+                $"[d_out, d_in] with d_in a multiple of {pruner.Pattern.Group}",
                 $"[{linear.Rows}, {linear.Columns}]");
         }
     }

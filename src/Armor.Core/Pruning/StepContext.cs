@@ -1,4 +1,5 @@
 using Armor.Core.Pruning.Losses;
+using Armor.Runtime.Factorization;
 using TorchSharp;
 
 namespace Armor.Core.Pruning;
@@ -20,6 +21,9 @@ public sealed class StepContext
 
     /// <summary>How the error W − A·S·B is measured.</summary>
     public IProxyLoss Loss { get; }
+
+    /// <summary>The pattern that the core has and keeps; 2:4 by default.</summary>
+    public SparsityPattern Pattern { get; init; }
 
     /// <summary>The step's number within its weight, from 0.</summary>
     public int Step { get; init; }

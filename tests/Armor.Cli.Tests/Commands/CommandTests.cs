@@ -133,6 +133,28 @@ public sealed class CommandTests
         Assert.That((await Tool.RunAsync("prune", model, "--out", "x", "--calibration", calibration, "--memory", "much")).Code, Is.EqualTo(2));
     }
 
+    [TestCase("4:8", "armor", 0.5625)]
+    [TestCase("1:4", "wanda", 0.3125)]
+    [TestCase("6:8", "sparsegpt", 0.8125)]
+    public async Task AnotherPatternIsPrunedInspectedAndExportedDense(string pattern, string method, double share)
+    {
+        string pruned = folder.File(pattern.Replace(':', '-'));
+        ToolResult prune = await Tool.RunAsync(
+            "prune", model, "--out", pruned, "--calibration", calibration, "--method", method, "--pattern", pattern, "--preset", "fast", "--block-size", "1", "--json");
+        Assert.That(prune.Code, Is.Zero, prune.ToString());
+        Assert.That(prune.Json.GetProperty("bytes").GetInt64(), Is.EqualTo(prune.Json.GetProperty("denseBytes").GetInt64() * share));
+
+        Assert.That((await Tool.RunAsync("inspect", pruned)).Output, Does.Contain($"7 pruned linears, {pattern} in "));
+        ToolResult inspect = await Tool.RunAsync("inspect", pruned, "--json");
+        Assert.That(inspect.Json.GetProperty("pattern").GetString(), Is.EqualTo(pattern));
+
+        ToolResult sparse = await Tool.RunAsync("export", pruned, "--format", "sparse24", "--out", folder.File("no"));
+        Assert.That(sparse.Error, Does.Contain(pattern).And.Contain("2:4"));
+        ToolResult export = await Tool.RunAsync("export", pruned, "--format", "dense", "--out", pruned + "-dense");
+        Assert.That(export.Code, Is.Zero, export.ToString());
+        Assert.That(await NllAsync(pruned + "-dense"), Is.EqualTo(await NllAsync(pruned)).Within(1e-3));
+    }
+
     [TestCase("magnitude")]
     [TestCase("wanda")]
     [TestCase("nowag-p")]

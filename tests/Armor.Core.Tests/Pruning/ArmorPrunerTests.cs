@@ -1,5 +1,6 @@
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
+using Armor.Runtime.Factorization;
 using CsCheck;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -9,10 +10,13 @@ namespace Armor.Core.Tests.Pruning;
 [TestFixture]
 public sealed class ArmorPrunerTests
 {
+    private static readonly string[] Patterns = ["1:2", "1:4", "4:8", "6:8", "3:5", "2:12", "15:16"];
+
     private static readonly Gen<ArmorPrunerOptions> AnyOptions = Gen.Select(
-        Gen.Enum<StageLoss>(), Gen.Enum<WrapperAlgorithm>(), Gen.Enum<CoreAlgorithm>(), Gen.Enum<WrapperSides>(), Gen.Int[1, 17], Gen.Bool, Gen.Bool,
-        (loss, wrapper, core, sides, block, momentum, anneal) => new ArmorPrunerOptions
+        Gen.Enum<StageLoss>(), Gen.Enum<WrapperAlgorithm>(), Gen.Enum<CoreAlgorithm>(), Gen.Enum<WrapperSides>(), Gen.Int[1, 17], Gen.Int[0, 12], Gen.Bool, Gen.Bool,
+        (loss, wrapper, core, sides, block, pattern, momentum, anneal) => new ArmorPrunerOptions
         {
+            Pattern = pattern < Patterns.Length ? SparsityPattern.Parse(Patterns[pattern]) : default,
             WrapperAlgorithm = wrapper,
             CoreAlgorithm = core,
             Wrappers = sides,
@@ -29,11 +33,12 @@ public sealed class ArmorPrunerTests
         Gen.Select(AnyOptions, Gen.Int[1, 24], Gen.Int[1, 10], Gen.Int[0, 6], Gen.Int).Sample((options, rows, groups, kind, seed) =>
         {
             using var scope = NewDisposeScope();
-            (double[,] weight, double[,] h) = AwkwardInput.Create(kind, rows, 4 * groups, new Random(seed));
+            (double[,] weight, double[,] h) = AwkwardInput.Create(kind, rows, options.Pattern.Group * groups, new Random(seed));
             using ActivationStatistics statistics = ActivationStatistics.FromHessian(tensor(h), 100);
             PrunedWeight pruned = ArmorPruner.Create(options).Prune(Matrices.ToTensor(weight), statistics);
             Assert.That(pruned.Loss, Is.LessThanOrEqualTo(pruned.StartLoss), $"{options.Stages[0].Loss} {options.WrapperAlgorithm} {options.CoreAlgorithm}");
             Assert.That(pruned.Layer.ToDense().All(float.IsFinite), "finite");
+            Assert.That(pruned.Layer.Core.Pattern, Is.EqualTo(options.Pattern));
         }, iter: 250);
 
     [TestCase(StageLoss.NormalizedDiagonal)]
@@ -138,20 +143,20 @@ public sealed class ArmorPrunerTests
         }
     }
 
-    [TestCase(PruningMethod.Magnitude)]
-    [TestCase(PruningMethod.Wanda)]
-    [TestCase(PruningMethod.NoWagP)]
-    [TestCase(PruningMethod.SparseGpt)]
-    [TestCase(PruningMethod.Dense24)]
-    public void Plain_methods_give_a_core_without_wrappers(PruningMethod method)
+    [Test]
+    public void Plain_methods_give_a_core_without_wrappers(
+        [Values(PruningMethod.Magnitude, PruningMethod.Wanda, PruningMethod.NoWagP, PruningMethod.SparseGpt, PruningMethod.Dense24)] PruningMethod method,
+        [Values("2:4", "1:4", "4:5", "4:10")] string text)
     {
+        SparsityPattern pattern = SparsityPattern.Parse(text);
         using var scope = NewDisposeScope();
         var random = new Random(10);
         using ActivationStatistics statistics = ActivationStatistics.FromHessian(tensor(Matrices.SecondMoment(random, 20)), 100);
-        PrunedWeight pruned = ArmorPruner.Create(ArmorPrunerOptions.Balanced with { Method = method })
+        PrunedWeight pruned = ArmorPruner.Create(ArmorPrunerOptions.Balanced with { Method = method, Pattern = pattern })
             .Prune(Matrices.ToTensor(Matrices.Random(random, 12, 20)), statistics);
         Assert.That(pruned.Layer.OutputWrapper, Is.Null);
         Assert.That(pruned.Layer.InputWrapper, Is.Null);
+        Assert.That(pruned.Layer.Core.Pattern, Is.EqualTo(pattern));
         if (method is PruningMethod.SparseGpt or PruningMethod.Dense24)
         {
             Assert.That(pruned.Loss, Is.LessThan(pruned.StartLoss));
@@ -225,6 +230,14 @@ public sealed class ArmorPrunerTests
         using Tensor bad = ones(4, 16);
         bad[1, 1] = float.NaN;
         Assert.That(() => pruner.Prune(bad, statistics, "q_proj"), Throws.ArgumentException.With.Message.Contains("q_proj").And.Message.Contains("found 1"));
+    }
+
+    [Test]
+    public void Patterns_of_too_many_masks_are_refused_where_all_are_tried()
+    {
+        ArmorPrunerOptions options = ArmorPrunerOptions.Balanced with { Pattern = new SparsityPattern(8, 16) };
+        Assert.That(() => ArmorPruner.Create(options), Throws.ArgumentException.With.Message.Contains("8:16 has 12870"));
+        Assert.That(() => ArmorPruner.Create(options with { Method = PruningMethod.Wanda }), Throws.Nothing);
     }
 
     [Test]

@@ -1,4 +1,5 @@
 using Armor.Core.Pruning;
+using Armor.Runtime.Factorization;
 using CsCheck;
 
 namespace Armor.Core.Tests.Pruning;
@@ -31,6 +32,16 @@ public sealed class BlockSizesTests
     {
         BlockSizes sizes = BlockSizes.For(ArmorPrunerOptions.Balanced with { BlockSize = size }, rows, columns);
         Assert.That((sizes.Output, sizes.Input), Is.EqualTo((output, input)));
+    }
+
+    [TestCase("4:8", 172, 64, 12, 4, 8)]
+    [TestCase("4:8", 64, 64, 4, 4, 1)]
+    [TestCase("2:3", 64, 96, 16, 16, 12)]
+    [TestCase("5:16", 64, 160, 40, 32, 32)]
+    public void Blocks_of_B_are_whole_groups_of_any_pattern(string text, int rows, int columns, int size, int output, int input)
+    {
+        BlockSizes sizes = BlockSizes.For(ArmorPrunerOptions.Balanced with { BlockSize = size, Pattern = SparsityPattern.Parse(text) }, rows, columns);
+        Assert.That((sizes.Output ?? 1, sizes.Input ?? 1), Is.EqualTo((output, input)));
     }
 
     [Test]

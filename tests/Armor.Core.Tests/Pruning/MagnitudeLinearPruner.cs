@@ -10,6 +10,8 @@ internal class MagnitudeLinearPruner : ILinearPruner
 {
     public ActivationMoments Moments { get; init; } = ActivationMoments.CrossMoment | ActivationMoments.Hessian;
 
+    public SparsityPattern Pattern => SparsityPattern.TwoFour;
+
     public IReadOnlyDictionary<string, string> Fingerprint { get; init; } = new Dictionary<string, string> { ["pruner"] = "magnitude" };
 
     public PrunedLinear Prune(

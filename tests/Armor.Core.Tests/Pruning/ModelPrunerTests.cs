@@ -139,10 +139,15 @@ public class ModelPrunerTests
     [TestCase(PruningMethod.Armor, TensorElementType.BFloat16, 2_000_000_000L)]
     [TestCase(PruningMethod.Armor, TensorElementType.Float32, 5_000L)]
     [TestCase(PruningMethod.Dense24, TensorElementType.Float32, 1L)]
-    public async Task TheEstimateKnowsTheSizeOfTheOutput(PruningMethod method, TensorElementType source, long shard)
+    [TestCase(PruningMethod.Wanda, TensorElementType.Float16, 9_000L, "4:8")]
+    public async Task TheEstimateKnowsTheSizeOfTheOutput(PruningMethod method, TensorElementType source, long shard, string pattern = "2:4")
     {
         TinyLlama.Write(model, type: source);
-        ModelPrunerOptions options = Quick with { ShardBytes = shard, Pruner = Quick.Pruner with { Method = method } };
+        ModelPrunerOptions options = Quick with
+        {
+            ShardBytes = shard,
+            Pruner = Quick.Pruner with { Method = method, Pattern = SparsityPattern.Parse(pattern) },
+        };
         PruningEstimate estimate = await ModelPruner.EstimateTokensAsync(model, output, TinyLlama.Sequences(4), options);
         Assert.That(Directory.Exists(output + ".partial"), Is.False);
         await Prune(TinyLlama.Sequences(4), options);

@@ -43,7 +43,7 @@ internal sealed class CoupledCycle : IAlternatingCycle, IDisposable
         Tensor core = factorization.Core.clone();
         Tensor? blocks = factorization.InputBlocks?.clone();
         using SweepOutput output = sweep.Prepare(factorization);
-        foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, CoreSystems.Unit(factorization)))
+        foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, CoreSystems.Unit(factorization, context.Pattern)))
         {
             context.CancellationToken.ThrowIfCancellationRequested();
             using var stripScope = NewDisposeScope();

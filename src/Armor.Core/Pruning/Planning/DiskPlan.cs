@@ -1,5 +1,6 @@
 using Armor.Core.Calibration;
 using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Factorization;
 using Armor.Runtime.Models;
 
 namespace Armor.Core.Pruning.Planning;
@@ -24,7 +25,7 @@ internal sealed record DiskPlan(long OutputBytes, long PartBytes, long Activatio
         // A stream lies in two files while it moves from one layer boundary to the next.
         long activations = configuration.LayerCount > 1 || memory.StreamBytes < memory.StreamTotal ? 2 * memory.StreamTotal : 0;
         return new DiskPlan(
-            ArmorCheckpointWriter.OutputBytes(checkpoint, layers, storage, shardBytes: options.ShardBytes),
+            ArmorCheckpointWriter.OutputBytes(checkpoint, layers, storage, options.Pruner.Pattern, options.ShardBytes),
             layers.Sum(layer => layer.Bytes + PartHeader),
             activations + Math.Max(0, memory.KeptTotal - memory.KeptBytes));
     }
@@ -60,8 +61,8 @@ internal sealed record DiskPlan(long OutputBytes, long PartBytes, long Activatio
     {
         BlockSizes sizes = options.Method == PruningMethod.Armor ? BlockSizes.For(options, linear.Rows, linear.Columns) : default;
         long elements = (long)linear.Rows * linear.Columns;
-        long values = (elements / 2) + ((long)linear.Rows * (sizes.Output ?? 0)) + ((long)linear.Columns * (sizes.Input ?? 0));
+        long values = ((long)linear.Rows * options.Pattern.KeptOf(linear.Columns)) + ((long)linear.Rows * (sizes.Output ?? 0)) + ((long)linear.Columns * (sizes.Input ?? 0));
         return new ArmorLayerDescription(
-            name, linear.Rows, linear.Columns, sizes.Output, sizes.Input, (values * storage.ByteSize()) + (elements / 8), elements * 2);
+            name, linear.Rows, linear.Columns, sizes.Output, sizes.Input, (values * storage.ByteSize()) + ((long)linear.Rows * SparseCore.MaskRowBytes(linear.Columns)), elements * 2);
     }
 }

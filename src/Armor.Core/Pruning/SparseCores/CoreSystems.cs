@@ -1,3 +1,4 @@
+using Armor.Runtime.Factorization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -6,8 +7,9 @@ namespace Armor.Core.Pruning.SparseCores;
 /// <summary>What core selectors share: the Gram matrices on both sides of S and raw access to tensors.</summary>
 internal static class CoreSystems
 {
-    /// <summary>Columns that belong together: a block of B, or a group of four where B is the identity.</summary>
-    public static long Unit(ArmorFactorization factorization) => Math.Max(4, factorization.InputBlockSize);
+    /// <summary>Columns that belong together: a block of B, or a group where B is the identity.</summary>
+    public static long Unit(ArmorFactorization factorization, SparsityPattern pattern) =>
+        Math.Max(pattern.Group, factorization.InputBlockSize);
 
     /// <summary>P = AᵀA by blocks [d_out/b_A, b_A, b_A]; <see langword="null"/> where A is the identity.</summary>
     public static Tensor? OutputGram(ArmorFactorization factorization)

@@ -1,16 +1,21 @@
 using Armor.Core.Pruning.Losses;
+using Armor.Core.Pruning.SparseCores.Patterns;
+using Armor.Runtime.Factorization;
 using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Armor.Core.Pruning.SparseCores;
 
 /// <summary>
-/// One exact sweep over every group of four in the core: each gets the best of its six masks with optimal values while all other groups stay
+/// One exact sweep over every group in the core: each gets the best of all its masks (six for 2:4) with optimal values while all other groups stay
 /// still. Costs about one gradient. Without noise it never raises the loss. Blocks of A that do not touch run in parallel; the result does not
 /// depend on the number of threads.
 /// </summary>
 public sealed class ExactSweep : ISparseCoreSelector, IDisposable
 {
+    // Rounded to float32, a Q of outlier inputs can have negative eigenvalues, and steps that only ever grow.
+    private const double GramRidge = 1e-6;
+
     private readonly HessianBlocks hessians = new();
 
     /// <summary>The number of lanes, for tests; <see langword="null"/>: the widest that the hardware has and the blocks fill.</summary>
@@ -27,7 +32,7 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
             throw new NotSupportedException("The exact sweep works on CPU tensors; move the weight to the CPU first.");
         }
 
-        long unit = CoreSystems.Unit(factorization);
+        long unit = CoreSystems.Unit(factorization, context.Pattern);
         Tensor core = factorization.Core.clone();
         using SweepOutput output = Prepare(factorization);
         if (context.Loss.CouplesBlocks(unit))
@@ -66,7 +71,7 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
         using var scope = NewDisposeScope();
         Tensor q = CoreSystems.InputGram(factorization, hessian.unsqueeze(0), first);
         Tensor? m = CoreSystems.InputBlocks(factorization, first, hessian.shape[0])?.transpose(1, 2);
-        Sweep(context, output, residual, m, q, first, true, core);
+        Sweep(factorization, context, output, residual, m, q, first, true, core);
     }
 
     // G = Aᵀ·W·(H·Bᵀ) − P·S·Q
@@ -74,7 +79,7 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
     {
         Tensor own = hessians.Of(context.Loss, factorization.Columns, width);
         Tensor m = factorization.InputBlocks is { } b ? bmm(own, b.transpose(1, 2)) : own;
-        Sweep(context, output, context.Target, m, CoreSystems.InputGram(factorization, own, 0), 0, false, core);
+        Sweep(factorization, context, output, context.Target, m, CoreSystems.InputGram(factorization, own, 0), 0, false, core);
     }
 
     private static void SweepCoupled(ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor core, long unit)
@@ -93,8 +98,14 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
     }
 
     private static unsafe void Sweep(
-        StepContext context, SweepOutput output, Tensor x, Tensor? m, Tensor q, long first, bool fromChanges, Tensor core)
+        ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor x, Tensor? m, Tensor q, long first, bool fromChanges, Tensor core)
     {
+        if (context.Pattern != SparsityPattern.TwoFour)
+        {
+            SweepPattern(factorization, context, output, x, m, q, first, fromChanges, core);
+            return;
+        }
+
         x = x.contiguous();
         m = m?.contiguous();
         q = q.contiguous();
@@ -111,5 +122,16 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
         };
         SweepSchedule.Run(task, context.MaxDegreeOfParallelism, context.CancellationToken);
         GC.KeepAlive((x, q, core));
+    }
+
+    // Patterns other than 2:4.
+    private static void SweepPattern(
+        ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor x, Tensor? m, Tensor q, long first, bool fromChanges, Tensor core)
+    {
+        q = q.Plus(diag_embed(q.diagonal(dim1: 1, dim2: 2).Times(GramRidge))).contiguous();
+        long width = q.shape[1];
+        Tensor r = BlockDiagonalProduct.ColumnBlocks(factorization.MultiplyOutputTransposed(BlockDiagonalProduct.Right(x, m)), width);
+        Tensor t = fromChanges ? zeros_like(r) : bmm(BlockDiagonalProduct.ColumnBlocks(core.narrow(1, first, q.shape[0] * width), width), q);
+        PatternSweep.Run(q, r, t, output.Gram, core, first, context);
     }
 }

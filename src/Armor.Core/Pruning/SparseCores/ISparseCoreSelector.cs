@@ -1,7 +1,7 @@
 namespace Armor.Core.Pruning.SparseCores;
 
 /// <summary>
-/// Chooses which two of each four core values are kept, and their values. One instance serves one weight, so it may keep state between steps; it
+/// Chooses which core values of each group are kept, and their values. One instance serves one weight, so it may keep state between steps; it
 /// is disposed afterwards where it is <see cref="IDisposable"/>.
 /// </summary>
 public interface ISparseCoreSelector

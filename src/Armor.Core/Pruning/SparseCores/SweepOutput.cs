@@ -10,7 +10,7 @@ namespace Armor.Core.Pruning.SparseCores;
 internal sealed unsafe class SweepOutput : IDisposable
 {
     // A row whose column of A is this much smaller than the largest carries nothing; its values would only blow up.
-    private const float DeadRow = 1e-12f;
+    internal const float DeadRow = 1e-12f;
 
     private readonly NativeBuffers buffers = new();
 
@@ -27,6 +27,7 @@ internal sealed unsafe class SweepOutput : IDisposable
         Lanes = lanes ?? SweepSchedule.LanesFor(Blocks);
         Groups = (Blocks + Lanes - 1) / Lanes;
         PackLength = (long)PaddedRows * BlockRows * Lanes;
+        Gram = gram?.alias().DetachFromDisposeScope();
         int diagonals = checked(Groups * BlockRows * Lanes);
         Inverse = buffers.Allocate(diagonals);
         Floor = buffers.Allocate(diagonals);
@@ -80,6 +81,9 @@ internal sealed unsafe class SweepOutput : IDisposable
     /// <summary>−P by lanes; null for the identity.</summary>
     public float* P { get; }
 
+    /// <summary>P as it came, by blocks; null for the identity.</summary>
+    public Tensor? Gram { get; }
+
     /// <summary>1/P_rr [group][row][lane]; 0 in dead rows.</summary>
     public float* Inverse { get; }
 
@@ -87,7 +91,11 @@ internal sealed unsafe class SweepOutput : IDisposable
     public float* Floor { get; }
 
     /// <summary>Frees what was laid out.</summary>
-    public void Dispose() => buffers.Dispose();
+    public void Dispose()
+    {
+        Gram?.Dispose();
+        buffers.Dispose();
+    }
 
     private void Diagonal(int block, float* p)
     {

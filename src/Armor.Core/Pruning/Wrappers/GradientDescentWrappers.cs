@@ -43,7 +43,7 @@ public sealed class GradientDescentWrappers : IWrapperOptimizer
     // Separable losses: all columns at once. Coupled ones: one block column after another, the residual product made anew.
     private static void DescendColumns(ArmorFactorization factorization, StepContext context, ColumnStep step)
     {
-        long unit = CoreSystems.Unit(factorization);
+        long unit = CoreSystems.Unit(factorization, context.Pattern);
         long width = context.Loss.CouplesBlocks(unit) ? unit : factorization.Columns;
         for (long first = 0; first < factorization.Columns; first += width)
         {
@@ -68,7 +68,7 @@ public sealed class GradientDescentWrappers : IWrapperOptimizer
 
     private static void DescendCore(ArmorFactorization factorization, StepContext context, Tensor residual, long first, long count)
     {
-        long unit = CoreSystems.Unit(factorization);
+        long unit = CoreSystems.Unit(factorization, context.Pattern);
         Tensor step = CoreSystems.Project(factorization, residual, first, count);
         Tensor q = Smoothness(CoreSystems.InputGram(factorization, HessianBlocks.Gather(context.Loss, first, count, unit), first)).view(1, -1).repeat_interleave(unit, 1);
         step = step / q;

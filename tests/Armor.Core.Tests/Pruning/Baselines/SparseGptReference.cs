@@ -1,9 +1,11 @@
+using Armor.Runtime.Factorization;
+
 namespace Armor.Core.Tests.Pruning.Baselines;
 
 /// <summary>SparseGPT without blocks: the optimal-brain-surgeon update of all remaining columns after each column, in float64 loops.</summary>
 internal static class SparseGptReference
 {
-    public static double[,] Prune(double[,] weight, double[,] hessian, double damping)
+    public static double[,] Prune(double[,] weight, double[,] hessian, double damping, SparsityPattern pattern)
     {
         int rows = weight.GetLength(0);
         int columns = weight.GetLength(1);
@@ -19,12 +21,12 @@ internal static class SparseGptReference
         bool[,] keep = new bool[rows, columns];
         for (int column = 0; column < columns; column++)
         {
-            if (column % 4 == 0)
+            if (column % pattern.Group == 0)
             {
-                double[] diagonal = PivotsOfNextFour(inverse, column);
+                double[] diagonal = PivotsOfGroup(inverse, column, pattern.Group);
                 for (int row = 0; row < rows; row++)
                 {
-                    foreach (int x in Enumerable.Range(0, 4).OrderByDescending(x => w[row, column + x] * w[row, column + x] / diagonal[x]).Take(2))
+                    foreach (int x in Enumerable.Range(0, pattern.Group).OrderByDescending(x => w[row, column + x] * w[row, column + x] / diagonal[x]).Take(pattern.Kept))
                     {
                         keep[row, column + x] = true;
                     }
@@ -53,11 +55,11 @@ internal static class SparseGptReference
     }
 
     // Each column's pivot at its own turn, given that all before it are gone.
-    private static double[] PivotsOfNextFour(double[,] inverse, int column)
+    private static double[] PivotsOfGroup(double[,] inverse, int column, int group)
     {
         double[,] copy = (double[,])inverse.Clone();
-        double[] pivots = new double[4];
-        for (int x = 0; x < 4; x++)
+        double[] pivots = new double[group];
+        for (int x = 0; x < group; x++)
         {
             pivots[x] = copy[column + x, column + x];
             Eliminate(copy, column + x);

@@ -24,7 +24,7 @@ public sealed class ExactSweepTests
     {
         var random = new Random(17);
         using var scope = NewDisposeScope();
-        Problem problem = Problem.Create(random, outputBlock, outputs, inputBlock, inputs);
+        SweepProblem problem = SweepProblem.Create(random, outputBlock, outputs, inputBlock, inputs);
         double[] h = [.. Enumerable.Range(0, problem.Columns).Select(_ => (double)(float)(0.2 + random.NextDouble()))];
         using var loss = new DiagonalLoss(tensor(h));
         AssertSweepEqualsReference(problem, loss, Matrices.Diagonal(h));
@@ -35,7 +35,7 @@ public sealed class ExactSweepTests
     {
         var random = new Random(18);
         using var scope = NewDisposeScope();
-        Problem problem = Problem.Create(random, outputBlock, outputs, inputBlock, inputs);
+        SweepProblem problem = SweepProblem.Create(random, outputBlock, outputs, inputBlock, inputs);
         double[,] h = Matrices.SecondMoment(random, problem.Columns);
         using var loss = new FullHessianLoss(tensor(h), 0);
         AssertSweepEqualsReference(problem, loss, h);
@@ -46,7 +46,7 @@ public sealed class ExactSweepTests
     {
         using var scope = NewDisposeScope();
         var random = new Random(3);
-        Problem problem = Problem.Create(random, 16, 12, 16, 16);
+        SweepProblem problem = SweepProblem.Create(random, 16, 12, 16, 16);
         using var loss = new DiagonalLoss(ones(problem.Columns));
         Tensor one = Sweep(problem, loss, 1);
         foreach (int threads in new[] { 2, 3, 8 })
@@ -54,7 +54,7 @@ public sealed class ExactSweepTests
             Assert.That(Sweep(problem, loss, threads).equal(one).all().ToBoolean(), $"{threads} threads");
         }
 
-        static Tensor Sweep(Problem problem, IProxyLoss loss, int threads)
+        static Tensor Sweep(SweepProblem problem, IProxyLoss loss, int threads)
         {
             using ArmorFactorization factorization = problem.Factorization();
             new ExactSweep().Step(factorization, new StepContext(problem.Target, loss)
@@ -72,7 +72,7 @@ public sealed class ExactSweepTests
     {
         using var scope = NewDisposeScope();
         var random = new Random(8);
-        Problem problem = Problem.Create(random, 12, 21, 20, 4);
+        SweepProblem problem = SweepProblem.Create(random, 12, 21, 20, 4);
         using var diagonal = new DiagonalLoss(ones(problem.Columns));
         using var coupled = new FullHessianLoss(tensor(Matrices.SecondMoment(random, problem.Columns)), 0);
         var context = new StepContext(problem.Target, full ? coupled : diagonal) { Seed = 5, Noise = new AnnealingNoise(0.4f, 0.5f) };
@@ -89,7 +89,7 @@ public sealed class ExactSweepTests
     public void Noise_changes_the_choice_and_its_bound_limits_the_harm()
     {
         using var scope = NewDisposeScope();
-        Problem problem = Problem.Create(new Random(4), 8, 8, 8, 8);
+        SweepProblem problem = SweepProblem.Create(new Random(4), 8, 8, 8, 8);
         using var loss = new DiagonalLoss(ones(problem.Columns));
         double Loss(AnnealingNoise noise, ulong seed)
         {
@@ -110,7 +110,7 @@ public sealed class ExactSweepTests
         {
             using var scope = NewDisposeScope();
             var random = new Random(seed);
-            Problem problem = Problem.Create(random, outputBlock, outputs, 4 * groups, inputs);
+            SweepProblem problem = SweepProblem.Create(random, outputBlock, outputs, 4 * groups, inputs);
             using var diagonal = new DiagonalLoss(ones(problem.Columns));
             using var coupled = new FullHessianLoss(tensor(Matrices.SecondMoment(random, problem.Columns)), 0);
             IProxyLoss loss = full ? coupled : diagonal;
@@ -131,7 +131,7 @@ public sealed class ExactSweepTests
     public void Values_that_are_not_numbers_leave_their_group_as_it_is()
     {
         using var scope = NewDisposeScope();
-        Problem problem = Problem.Create(new Random(6), 4, 2, 8, 2);
+        SweepProblem problem = SweepProblem.Create(new Random(6), 4, 2, 8, 2);
         Tensor target = problem.Target.clone();
         target[0, 0] = float.NaN;
         using var loss = new DiagonalLoss(ones(problem.Columns));
@@ -140,63 +140,14 @@ public sealed class ExactSweepTests
         Assert.That(factorization.Core.isfinite().all().ToBoolean());
     }
 
-    private static void AssertSweepEqualsReference(Problem problem, IProxyLoss loss, double[,] hessian)
+    private static void AssertSweepEqualsReference(SweepProblem problem, IProxyLoss loss, double[,] hessian)
     {
-        using ArmorFactorization start = problem.Factorization();
-        double[,] expected = SweepReference.Sweep(
-            problem.TargetValues, hessian, Matrices.Spread(start.OutputBlocks, problem.Rows), problem.CoreValues,
-            Matrices.Spread(start.InputBlocks, problem.Columns), Math.Max(1, problem.OutputBlock), problem.Strip(loss));
+        double[,] expected = problem.Reference(loss, hessian);
         foreach (int lanes in LaneCounts)
         {
             using ArmorFactorization factorization = problem.Factorization();
             new ExactSweep { Lanes = lanes }.Step(factorization, new StepContext(problem.Target, loss));
-            double[,] found = Matrices.FromTensor(factorization.Core);
-            double worst = 0;
-            for (int i = 0; i < problem.Rows; i++)
-            {
-                for (int j = 0; j < problem.Columns; j++)
-                {
-                    worst = Math.Max(worst, Math.Abs(found[i, j] - expected[i, j]) / (1 + Math.Abs(expected[i, j])));
-                }
-            }
-
-            Assert.That(worst, Is.LessThan(2e-3), $"{lanes} lanes");
-        }
-    }
-
-    private sealed record Problem(int OutputBlock, int Rows, int InputBlock, int Columns, double[,] TargetValues, double[,] CoreValues, Tensor? A, Tensor? B)
-    {
-        public Tensor Target { get; } = Matrices.ToTensor(TargetValues);
-
-        public static Problem Create(Random random, int outputBlock, int outputs, int inputBlock, int inputs)
-        {
-            int rows = Math.Max(1, outputBlock) * outputs;
-            int columns = inputBlock == 0 ? 4 * inputs : inputBlock * inputs;
-            double[,] core = Matrices.Random(random, rows, columns);
-            for (int i = 0; i < rows; i++)
-            {
-                for (int j = 0; j < columns; j += 4)
-                {
-                    int first = random.Next(4);
-                    core[i, j + first] = 0;
-                    core[i, j + ((first + 1 + random.Next(3)) % 4)] = 0;
-                }
-            }
-
-            return new(outputBlock, rows, inputBlock, columns, Matrices.Random(random, rows, columns), core, Blocks(outputBlock, outputs), Blocks(inputBlock, inputs));
-
-            Tensor? Blocks(int size, int count) => size == 0
-                ? null
-                : stack([.. Enumerable.Range(0, count).Select(_ => Matrices.ToTensor(Matrices.Random(random, size, size, 0.4 / Math.Sqrt(size))) + eye(size))]);
-        }
-
-        public ArmorFactorization Factorization() => new(Matrices.ToTensor(CoreValues), A?.clone(), B?.clone());
-
-        // The sweep goes strip by strip; where a loss couples columns the strips are wide.
-        public int Strip(IProxyLoss loss)
-        {
-            int unit = Math.Max(4, InputBlock);
-            return loss.CouplesBlocks(unit) ? (int)ColumnStrips.Of(Columns, unit).First().Count : unit;
+            Assert.That(problem.Worst(factorization.Core, expected), Is.LessThan(2e-3), $"{lanes} lanes");
         }
     }
 }
