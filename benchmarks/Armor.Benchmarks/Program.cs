@@ -2,16 +2,16 @@ using Armor.Benchmarks.Pruning;
 using Armor.Benchmarks.Scale;
 using BenchmarkDotNet.Running;
 
-// `convergence` and `scale` are long runs, not repeated measurements; everything else is BenchmarkDotNet's.
-if (args is ["convergence", .. var rest])
+// `convergence` and `cycle` are tables of their own, `scale` is one long run; everything else is BenchmarkDotNet's.
+switch (args)
 {
-    return ConvergenceBenchmark.Run(rest);
+    case ["convergence", .. var arguments]:
+        return ConvergenceBenchmark.Run(arguments);
+    case ["cycle", .. var arguments]:
+        return CycleBenchmark.Run(arguments);
+    case ["scale", .. var arguments]:
+        return await ScaleBenchmark.RunAsync(arguments);
+    default:
+        BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
+        return 0;
 }
-
-if (args is ["scale", .. var arguments])
-{
-    return await ScaleBenchmark.RunAsync(arguments);
-}
-
-BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
-return 0;

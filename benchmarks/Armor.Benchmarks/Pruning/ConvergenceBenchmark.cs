@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Runtime.InteropServices;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
 using TorchSharp;
@@ -18,7 +17,7 @@ internal static class ConvergenceBenchmark
     {
         int cases = arguments.Length > 0 ? int.Parse(arguments[0]) : Cases.Length;
         torch.set_num_threads(1);
-        Console.WriteLine($"{DateTime.UtcNow:yyyy-MM-dd}, {Processor()}, 1 thread, {RuntimeInformation.FrameworkDescription}, libtorch {torch.__version__}");
+        Console.WriteLine(Machine.Describe(1));
         Console.WriteLine();
         Console.WriteLine("| weight | block | NoWag-P | paper: loss | iterations | seconds | default: seconds to that loss | ratio | default: loss at the end | seconds |");
         Console.WriteLine("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
@@ -48,13 +47,6 @@ internal static class ConvergenceBenchmark
         using ActivationStatistics statistics = ActivationStatistics.FromDiagonal(meanSquares, 1000);
         var trace = new Trace();
         return (ArmorPruner.Create(options with { BlockSize = block }).Prune(weight, statistics, progress: trace), trace);
-    }
-
-    private static string Processor()
-    {
-        const string CpuInfo = "/proc/cpuinfo";
-        string? model = File.Exists(CpuInfo) ? File.ReadLines(CpuInfo).FirstOrDefault(line => line.StartsWith("model name", StringComparison.Ordinal)) : null;
-        return model?[(model.IndexOf(':') + 2)..] ?? RuntimeInformation.ProcessArchitecture.ToString();
     }
 
     private sealed class Trace : IProgress<PruningProgress>

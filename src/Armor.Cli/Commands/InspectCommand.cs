@@ -67,6 +67,7 @@ internal static class InspectCommand
     {
         ModelConfiguration sizes = contents.Configuration;
         console.WriteLine(Numbers.Invariant($"{sizes.Family}: {sizes.LayerCount} layers, hidden {sizes.HiddenSize}, intermediate {sizes.IntermediateSize}, ")
+            + (sizes.Experts is { } experts ? Numbers.Invariant($"{experts.Count} experts ({experts.PerToken} a token), ") : string.Empty)
             + Numbers.Invariant($"{sizes.AttentionHeadCount} heads ({sizes.KeyValueHeadCount} for keys and values) of {sizes.HeadSize}, ")
             + Numbers.Invariant($"vocabulary {sizes.VocabularySize}, context {sizes.ContextLength}; {Numbers.Bytes(contents.TotalBytes)} of weights."));
         if (contents.Layers.Count == 0)

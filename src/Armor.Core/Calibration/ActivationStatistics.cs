@@ -38,6 +38,9 @@ public sealed class ActivationStatistics : IDisposable
     /// <summary>Whether nobody reads these statistics after the pruner that has them now, so that it may free what it has used.</summary>
     internal bool IsLastUse { get; set; }
 
+    /// <summary>What the report should say of how they were collected; as a rule nothing.</summary>
+    internal IReadOnlyList<string> Notes { get; private init; } = [];
+
     /// <summary>Statistics of a diagonal that the caller has measured.</summary>
     /// <param name="diagonal">[d_in], any floating type: the mean of x². Copied.</param>
     /// <param name="tokenCount">How many tokens the mean runs over.</param>
@@ -146,6 +149,35 @@ public sealed class ActivationStatistics : IDisposable
             CrossMoment = null;
         }
     }
+
+    /// <summary>factor·own + otherFactor·other, in the memory of the first, which must not be used or disposed of any more.</summary>
+    /// <param name="own">Taken over.</param>
+    /// <param name="factor">Of the first.</param>
+    /// <param name="other">Null for zero; of the same moments.</param>
+    /// <param name="otherFactor">Of the second.</param>
+    /// <param name="tokenCount">How many tokens stand behind the sum.</param>
+    /// <param name="notes">For the report.</param>
+    internal static ActivationStatistics Combine(
+        ActivationStatistics own, double factor, ActivationStatistics? other, double otherFactor, long tokenCount, IReadOnlyList<string> notes)
+    {
+        Add(own.Diagonal, other?.Diagonal);
+        Add(own.Hessian, other?.Hessian);
+        Add(own.CrossMoment, other?.CrossMoment);
+        return new ActivationStatistics(own.Diagonal, own.Hessian, own.CrossMoment, tokenCount) { Notes = notes };
+
+        void Add(Tensor? sum, Tensor? addend)
+        {
+            sum?.TimesInPlace(factor);
+            if (addend is not null)
+            {
+                sum?.AddInPlace(addend, otherFactor);
+            }
+        }
+    }
+
+    /// <summary>A copy of its own, with notes.</summary>
+    internal ActivationStatistics Clone(long tokenCount, IReadOnlyList<string> notes) =>
+        new(Diagonal.clone(), Hessian?.clone(), CrossMoment?.clone(), tokenCount) { Notes = notes };
 
     /// <summary>Takes the tensors over, unchecked: for the accumulator.</summary>
     internal static ActivationStatistics Own(Tensor diagonal, Tensor? hessian, Tensor? crossMoment, long tokenCount) =>

@@ -12,7 +12,7 @@ namespace Armor.Core.Calibration;
 /// is room. Where the mode is sequential, activations come from the weights put in by <see cref="Replace"/>; for the cross moment a second stream of
 /// the dense model runs beside. Neither where something is kept nor a resumption changes any result.
 /// </summary>
-internal sealed class CalibrationWalk : IDisposable
+internal sealed partial class CalibrationWalk : IDisposable
 {
     private const string Pruned = "pruned";
     private const string Dense = "dense";
@@ -109,17 +109,24 @@ internal sealed class CalibrationWalk : IDisposable
 
     /// <summary>Measures the input that a group's linears share.</summary>
     /// <param name="group">The group.</param>
+    /// <param name="expert">The expert that it belongs to; null for attention and for an MLP.</param>
     /// <param name="moments">What to collect; a cross moment only where the walk has a dense stream.</param>
     /// <param name="cancellationToken">Stops between batches.</param>
     /// <exception cref="CalibrationException">An activation is NaN or infinite.</exception>
-    public ActivationStatistics Collect(LinearGroup group, ActivationMoments moments, CancellationToken cancellationToken)
+    public ActivationStatistics Collect(LinearGroup group, int? expert, ActivationMoments moments, CancellationToken cancellationToken)
     {
         DecoderLayer current = Current(layer);
-        LinearDescription[] linears = [.. current.Linears.Where(linear => linear.Group == group)];
+        LinearDescription[] linears = [.. current.Linears.Where(linear => linear.Group == group && linear.Expert == expert)];
         string name = ModelShapes.LayerPrefix(current.Index) + string.Join("/", linears.Select(linear => linear.Name));
         bool cross = denseStream is not null && moments.HasFlag(ActivationMoments.CrossMoment);
-        using var accumulator = new ActivationAccumulator(name, linears[0].Columns, cross ? moments : moments & ~ActivationMoments.CrossMoment);
+        moments = cross ? moments : moments & ~ActivationMoments.CrossMoment;
         using var noGradients = no_grad();
+        if (expert is { } index)
+        {
+            return CollectExpert(name, group, index, linears[0].Columns, moments, cancellationToken);
+        }
+
+        using var accumulator = new ActivationAccumulator(name, linears[0].Columns, moments);
         DropKept();
         keptGroup = group;
         if (EndsHalf(group))
@@ -171,10 +178,11 @@ internal sealed class CalibrationWalk : IDisposable
 
     /// <summary>Moves the residual streams past a group whose linears are all final. Groups come in order.</summary>
     /// <param name="group">The group.</param>
+    /// <param name="expert">The expert that it belongs to; the residual streams move past the last one.</param>
     /// <param name="cancellationToken">Stops between batches; the walk is then of no further use.</param>
-    public void Pass(LinearGroup group, CancellationToken cancellationToken)
+    public void Pass(LinearGroup group, int? expert, CancellationToken cancellationToken)
     {
-        if (!EndsHalf(group))
+        if (!EndsHalf(group) || (expert is { } index && index < model.Configuration.Experts!.Count - 1))
         {
             return;
         }
@@ -238,6 +246,12 @@ internal sealed class CalibrationWalk : IDisposable
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
             Tensor x = moved.Load(batch);
+            if (group == LinearGroup.MlpOutput && model.Configuration.Experts is not null)
+            {
+                moved.Store(batch, current.AddFeedForward(x));
+                continue;
+            }
+
             Tensor input = inputs?.Load(batch) ?? Input(current, group, x);
             moved.Store(batch, group == LinearGroup.AttentionOutput ? current.AddAttention(x, input) : current.AddMlp(x, input));
         }
@@ -287,6 +301,7 @@ internal sealed class CalibrationWalk : IDisposable
 
     private void LeaveLayer()
     {
+        DropRoutes();
         if (!ReferenceEquals(denseLayer, layer))
         {
             denseLayer?.Dispose();

@@ -6,9 +6,9 @@ namespace Armor.Core.Modules;
 
 /// <summary>
 /// Which experts some tokens go through, and how much of each they take: softmax over all experts, of which the largest are kept. Its tensors
-/// belong to the dispose scope that it is made in.
+/// belong to the dispose scope that it is made in, until they are detached from it.
 /// </summary>
-internal sealed class ExpertRouting
+internal sealed class ExpertRouting : IDisposable
 {
     private readonly int perToken;
     private readonly Tensor weights;
@@ -43,12 +43,34 @@ internal sealed class ExpertRouting
         }
     }
 
+    /// <summary>How many tokens go through an expert.</summary>
+    public long CountOf(int expert) => starts[expert + 1] - starts[expert];
+
     /// <summary>The tokens that go through an expert, int64 [count], in order.</summary>
-    public Tensor TokensOf(int expert) => rows.narrow(0, starts[expert], starts[expert + 1] - starts[expert]);
+    public Tensor TokensOf(int expert) => rows.narrow(0, starts[expert], CountOf(expert));
 
     /// <summary>How much of an expert's output its tokens take, float32 [count].</summary>
     public Tensor WeightsOf(int expert) =>
-        weights.flatten().index_select(0, order.narrow(0, starts[expert], starts[expert + 1] - starts[expert]));
+        weights.flatten().index_select(0, order.narrow(0, starts[expert], CountOf(expert)));
+
+    /// <summary>Takes the tensors out of their dispose scope; they are then to be disposed of.</summary>
+    public ExpertRouting Detach()
+    {
+        foreach (Tensor tensor in new[] { weights, order, rows })
+        {
+            tensor.DetachFromDisposeScope();
+        }
+
+        return this;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        weights.Dispose();
+        order.Dispose();
+        rows.Dispose();
+    }
 
     /// <summary>Adds up what the experts have made of their tokens.</summary>
     /// <param name="outputs">For each expert, [its tokens, hidden].</param>

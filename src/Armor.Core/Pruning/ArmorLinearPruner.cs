@@ -59,7 +59,7 @@ internal sealed class ArmorLinearPruner : ILinearPruner
             return ActivationMoments.Hessian;
         }
 
-        if (stages.All(stage => stage.Loss != StageLoss.FullHessian))
+        if (!stages.Any(stage => stage.NeedsHessian))
         {
             return ActivationMoments.Diagonal;
         }

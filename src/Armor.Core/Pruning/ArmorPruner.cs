@@ -131,7 +131,7 @@ public sealed class ArmorPruner
         }
 
         StageLoss measure = run.Statistics.Hessian is null ? StageLoss.Diagonal : StageLoss.FullHessian;
-        using PruningFrame frame = PruningFrame.For(weight, run.Statistics, measure, options.HessianDamping, parts.Loss);
+        using PruningFrame frame = PruningFrame.For(weight, run.Statistics, measure, options.HessianDamping, 1, parts.Loss);
         using var factorization = new ArmorFactorization(pruned, null, null);
         using var start = new ArmorFactorization(LargestMask.NoWagP(weight, h, options.Pattern), null, null);
         return new PrunedWeight(
@@ -141,7 +141,7 @@ public sealed class ArmorPruner
     private PrunedWeight Factorize(Run run, BlockSizes sizes, IReadOnlyList<PruningStage> wanted)
     {
         Tensor weight = Target(run);
-        List<PruningStage> stages = [.. wanted.Where(stage => stage.Loss != StageLoss.FullHessian || run.Statistics.Hessian is not null || parts.Loss is not null)];
+        List<PruningStage> stages = [.. wanted.Where(stage => !stage.NeedsHessian || run.Statistics.Hessian is not null || parts.Loss is not null)];
         if (stages.Count == 0)
         {
             throw new ArgumentException($"{run.Name}: every stage needs a Hessian and the statistics have only its diagonal.", nameof(run));
@@ -149,7 +149,7 @@ public sealed class ArmorPruner
 
         if (stages.Count < wanted.Count)
         {
-            run.Notes.Add("Stages under the full Hessian were left out: the statistics have only its diagonal.");
+            run.Notes.Add("Stages that need the Hessian were left out: the statistics have only its diagonal.");
         }
 
         using var scope = NewDisposeScope();
@@ -161,7 +161,7 @@ public sealed class ArmorPruner
             int cycles = 0;
             for (int index = 0; index < stages.Count; index++)
             {
-                using PruningFrame frame = PruningFrame.For(weight, run.Statistics, stages[index].Loss, options.HessianDamping, parts.Loss);
+                using PruningFrame frame = PruningFrame.For(weight, run.Statistics, stages[index].Loss, options.HessianDamping, sizes.Input ?? options.Pattern.Group, parts.Loss);
                 using ArmorFactorization start = frame.Start(mask, sizes);
                 ArmorFactorization next = RunStage(run, frame, start, state, stages[index], (index, stages.Count), out outcome);
                 state?.Dispose();

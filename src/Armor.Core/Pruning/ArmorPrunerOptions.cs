@@ -141,7 +141,7 @@ public sealed record ArmorPrunerOptions
     /// <summary>The core selector.</summary>
     public CoreAlgorithm CoreAlgorithm { get; init; } = CoreAlgorithm.ExactSweep;
 
-    /// <summary>The stages, in order. Stages under the full Hessian are left out where the statistics have none.</summary>
+    /// <summary>The stages, in order. Those that need the Hessian are left out where the statistics have none.</summary>
     public IReadOnlyList<PruningStage> Stages { get; init; } = [Annealed(100, 60), Full(0, 20)];
 
     /// <summary>The stage of <see cref="PruningMethod.Dense24"/>.</summary>

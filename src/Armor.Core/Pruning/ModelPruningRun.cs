@@ -107,7 +107,7 @@ internal sealed class ModelPruningRun(
                     walk!.EnterLayer(layer);
                 }
 
-                foreach (var group in ModelShapes.Linears(layerwise.Configuration).GroupBy(linear => linear.Group))
+                foreach (var group in ModelShapes.Linears(layerwise.Configuration).GroupBy(linear => (linear.Group, linear.Expert)))
                 {
                     PruneGroup(group, ModelShapes.LayerPrefix(layer));
                 }
@@ -141,7 +141,7 @@ internal sealed class ModelPruningRun(
             }
         }
 
-        void PruneGroup(IGrouping<LinearGroup, LinearDescription> group, string prefix)
+        void PruneGroup(IGrouping<(LinearGroup Group, int? Expert), LinearDescription> group, string prefix)
         {
             ActivationStatistics? statistics = null;
             try
@@ -161,7 +161,7 @@ internal sealed class ModelPruningRun(
                     else
                     {
                         tracker.Begin(name);
-                        statistics ??= walk!.Collect(group.Key, pruner.Moments, cancellationToken);
+                        statistics ??= walk!.Collect(group.Key.Group, group.Key.Expert, pruner.Moments, cancellationToken);
                         statistics.IsLastUse = linear == group.Last();
                         (pruned, report) = PruneLinear(name, walk!.DenseWeight(linear.Name), statistics, storage, tracker);
                         PartFile.Write(path, pruned, storage, report);
@@ -185,7 +185,7 @@ internal sealed class ModelPruningRun(
 
                 if (unfinished > 0)
                 {
-                    walk!.Pass(group.Key, cancellationToken);
+                    walk!.Pass(group.Key.Group, group.Key.Expert, cancellationToken);
                 }
             }
             finally
@@ -221,7 +221,7 @@ internal sealed class ModelPruningRun(
             StartLoss = pruned.StartLoss,
             Seconds = stopwatch.Elapsed.TotalSeconds,
             Bytes = layer.StorageBytes(storage),
-            Notes = pruned.Notes,
+            Notes = [.. statistics.Notes, .. pruned.Notes],
         });
     }
 

@@ -35,7 +35,14 @@ internal sealed class PruningFrame : IDisposable
     public double TotalLoss { get; }
 
     /// <summary>Makes the frame of a stage.</summary>
-    public static PruningFrame For(Tensor weight, ActivationStatistics statistics, StageLoss stage, double damping, Func<ActivationStatistics, IProxyLoss>? custom)
+    /// <param name="weight">W.</param>
+    /// <param name="statistics">The statistics of its inputs.</param>
+    /// <param name="stage">The stage's loss.</param>
+    /// <param name="damping">Added to the Hessian's diagonal, as a share of its mean.</param>
+    /// <param name="inputBlock">b_B, the size of a block-diagonal Hessian's blocks.</param>
+    /// <param name="custom">Makes the loss in place of the stage's.</param>
+    public static PruningFrame For(
+        Tensor weight, ActivationStatistics statistics, StageLoss stage, double damping, int inputBlock, Func<ActivationStatistics, IProxyLoss>? custom)
     {
         using var scope = NewDisposeScope();
         if (custom is not null)
@@ -52,6 +59,8 @@ internal sealed class PruningFrame : IDisposable
                 // The stage prepares for the full Hessian where there is one: the same damping then.
                 Tensor h = statistics.Hessian is null ? statistics.Diagonal : statistics.Diagonal.Plus(statistics.Diagonal.mean().Times(damping));
                 return new(weight.alias(), new DiagonalLoss(h), null, null);
+            case StageLoss.BlockDiagonal:
+                return new(weight.alias(), new BlockDiagonalLoss(statistics.Hessian!, inputBlock, damping), null, null);
             case StageLoss.FullHessian:
                 return new(weight.alias(), new FullHessianLoss(statistics.Hessian!, damping), null, null);
             default:

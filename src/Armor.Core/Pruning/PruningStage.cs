@@ -11,6 +11,11 @@ public enum StageLoss
 
     /// <summary>The whole H: the layer's output error on the calibration tokens. Needs statistics with a Hessian.</summary>
     FullHessian,
+
+    /// <summary>
+    /// The diagonal blocks of H, as large as those of B: inputs of different blocks taken as uncorrelated. Needs statistics with a Hessian.
+    /// </summary>
+    BlockDiagonal,
 }
 
 /// <summary>One stage of pruning: annealing cycles that keep the masks moving, then polishing cycles that converge.</summary>
@@ -44,6 +49,8 @@ public sealed record PruningStage
 
     /// <summary>When to stop polishing early; <see langword="null"/>: run all cycles.</summary>
     public EarlyStopping? EarlyStopping { get; init; }
+
+    internal bool NeedsHessian => Loss is StageLoss.BlockDiagonal or StageLoss.FullHessian;
 
     internal int Cycles => WarmUpCycles + AnnealingCycles + PolishCycles;
 

@@ -244,13 +244,13 @@ public class CalibrationWalkTests
             walk.EnterLayer(layer);
             foreach (LinearGroup group in Groups)
             {
-                yield return ((layer, group), walk.Collect(group, moments, CancellationToken.None));
+                yield return ((layer, group), walk.Collect(group, null, moments, CancellationToken.None));
                 if (layer == 0 && group == LinearGroup.MlpInput)
                 {
                     afterFirstMlpInput?.Invoke(walk);
                 }
 
-                walk.Pass(group, CancellationToken.None);
+                walk.Pass(group, null, CancellationToken.None);
             }
 
             walk.CompleteLayer(layer);

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using Armor.Core.Pruning;
 using Armor.Runtime.Checkpoints;
 
 namespace Armor.Core.Tests.Families;
@@ -10,6 +11,22 @@ namespace Armor.Core.Tests.Families;
 internal static class FamilyCheckpoint
 {
     private const int Vocabulary = 96;
+
+    /// <summary>Just enough pruning for every part of it to run.</summary>
+    public static readonly ModelPrunerOptions Quick = new()
+    {
+        Pruner = ArmorPrunerOptions.Fast with
+        {
+            BlockSize = 4,
+            Stages =
+            [
+                new PruningStage { Loss = StageLoss.Diagonal, AnnealingCycles = 2, PolishCycles = 1 },
+                new PruningStage { Loss = StageLoss.FullHessian, PolishCycles = 1 },
+            ],
+        },
+        TokensPerBatch = 100,
+        Storage = TensorElementType.Float32,
+    };
 
     private static readonly Dictionary<string, string> Configurations = new()
     {

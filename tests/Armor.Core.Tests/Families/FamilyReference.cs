@@ -214,8 +214,10 @@ internal sealed class FamilyReference(JsonObject config, IReadOnlyDictionary<str
 
     private static double[] Softmax(double[] scores)
     {
-        double[] exponentials = [.. scores.Select(score => Math.Exp(score - scores.Max()))];
-        return [.. exponentials.Select(value => value / exponentials.Sum())];
+        double largest = scores.Max();
+        double[] exponentials = [.. scores.Select(score => Math.Exp(score - largest))];
+        double sum = exponentials.Sum();
+        return [.. exponentials.Select(value => value / sum)];
     }
 
     private static double[] Product(double[] matrix, double[] x)

@@ -42,7 +42,7 @@ internal sealed class CoupledCycle : IAlternatingCycle, IDisposable
         double value = Inner(error, residual);
         Tensor core = factorization.Core.clone();
         Tensor? blocks = factorization.InputBlocks?.clone();
-        using SweepOutput output = sweep.Prepare(factorization);
+        using SweepOutput? output = sweep.Prepare(factorization, context);
         foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, CoreSystems.Unit(factorization, context.Pattern)))
         {
             context.CancellationToken.ThrowIfCancellationRequested();

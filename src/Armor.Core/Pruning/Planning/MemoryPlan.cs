@@ -42,7 +42,7 @@ internal sealed record MemoryPlan(
         int longest = sequences.Max(sequence => sequence.Length);
         long tokens = sequences.Sum(sequence => (long)sequence.Length);
         long streams = (two ? 2L : 1) * tokens * configuration.HiddenSize * sizeof(float);
-        long kept = (two ? 2L : 1) * tokens * ModelShapes.Linears(configuration).Where(EndsHalf).Max(linear => linear.Columns) * sizeof(float);
+        long kept = (two ? 2L : 1) * tokens * ModelShapes.Linears(configuration).Where(linear => EndsHalf(linear) && linear.Expert is null).Max(linear => linear.Columns) * sizeof(float);
 
         // Another batch gives other roundings: only a budget that the user has set may change it, never the machine's state.
         int batch = options.TokensPerBatch;
@@ -82,7 +82,7 @@ internal sealed record MemoryPlan(
         {
             long columns = group.First().Columns;
             long square = columns * columns;
-            long sums = moments == ActivationMoments.Diagonal ? 0 : square * sizeof(double) * copies;
+            long sums = moments == ActivationMoments.Diagonal ? 0 : square * sizeof(double) * copies * (group.First().Expert is null ? 1 : 2);
             bool attention = group.Key is LinearGroup.AttentionInput or LinearGroup.AttentionOutput;
             long weights = copies * sizeof(float)
                 * linears.Where(linear => attention || linear.Group is LinearGroup.MlpInput or LinearGroup.MlpOutput).Sum(Elements);
@@ -98,9 +98,9 @@ internal sealed record MemoryPlan(
             long largest = group.Max(Elements);
             long target = two ? (square * sizeof(double)) + (largest * 2 * sizeof(float)) : 0;
             long loss = (moments == ActivationMoments.Diagonal ? 0 : square * sizeof(float)) + (long)(WeightsInFlight * largest * sizeof(float));
-            long afterTarget = two && group.Count() == 1 ? square * sizeof(double) : 0;
+            long afterTarget = two && group.Count(linear => linear.Expert is null or 0) == 1 ? square * sizeof(double) : 0;
             long own = group.Max(Elements) * copies * sizeof(float);
-            long whilePruning = EndsHalf(group.First()) ? weights - (copies * sizeof(float) * Preceding(linears, group.Key)) : weights;
+            long whilePruning = EndsHalf(group.First()) && group.First().Expert is null ? weights - (copies * sizeof(float) * Preceding(linears, group.Key)) : weights;
             widest = Math.Max(widest, weights + sums + forward + strips);
             widest = Math.Max(widest, Math.Max(own, whilePruning) + sums + Math.Max(target, loss - afterTarget));
         }

@@ -41,7 +41,7 @@ internal static class PruningEstimator
             momentSeconds.Add(columns, TimedCalibration.MomentSeconds(columns, moments, tokens, memory.TokensPerBatch));
         }
 
-        calibration += linears.GroupBy(linear => linear.Group).Sum(group => momentSeconds[group.First().Columns]);
+        calibration += linears.GroupBy(linear => (linear.Group, linear.Expert)).Sum(group => momentSeconds[group.First().Columns]);
 
         double pruning = 0;
         foreach (var shape in linears.GroupBy(linear => (linear.Rows, linear.Columns)))

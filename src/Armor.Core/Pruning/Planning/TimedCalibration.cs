@@ -97,10 +97,10 @@ internal static class TimedCalibration
                 var stopwatch = Stopwatch.StartNew();
                 using var walk = new CalibrationWalk(model, batches, mode, two, WalkStorage.Memory with { KeptBytes = long.MaxValue }, cancellationToken: cancellationToken);
                 walk.EnterLayer(0);
-                foreach (LinearGroup group in ModelShapes.Linears(model.Configuration).Select(linear => linear.Group).Distinct())
+                foreach ((LinearGroup group, int? expert) in ModelShapes.Linears(model.Configuration).Select(linear => (linear.Group, linear.Expert)).Distinct())
                 {
-                    walk.Collect(group, ActivationMoments.Diagonal, cancellationToken).Dispose();
-                    walk.Pass(group, cancellationToken);
+                    walk.Collect(group, expert, ActivationMoments.Diagonal, cancellationToken).Dispose();
+                    walk.Pass(group, expert, cancellationToken);
                 }
 
                 best = Math.Min(best, stopwatch.Elapsed.TotalSeconds);

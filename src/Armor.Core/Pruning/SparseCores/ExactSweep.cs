@@ -9,7 +9,7 @@ namespace Armor.Core.Pruning.SparseCores;
 /// <summary>
 /// One exact sweep over every group in the core: each gets the best of all its masks (six for 2:4) with optimal values while all other groups stay
 /// still. Costs about one gradient. Without noise it never raises the loss. Blocks of A that do not touch run in parallel; the result does not
-/// depend on the number of threads.
+/// depend on the number of threads. On the CPU it runs in SIMD code of its own, elsewhere as tensor operations.
 /// </summary>
 public sealed class ExactSweep : ISparseCoreSelector, IDisposable
 {
@@ -21,20 +21,18 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
     /// <summary>The number of lanes, for tests; <see langword="null"/>: the widest that the hardware has and the blocks fill.</summary>
     internal int? Lanes { get; init; }
 
+    /// <summary>Whether to use tensor operations on the CPU too, for tests.</summary>
+    internal bool Batched { get; init; }
+
     /// <inheritdoc/>
     public void Step(ArmorFactorization factorization, StepContext context)
     {
         ArgumentNullException.ThrowIfNull(factorization);
         ArgumentNullException.ThrowIfNull(context);
         using var scope = NewDisposeScope();
-        if (factorization.Core.device_type != DeviceType.CPU)
-        {
-            throw new NotSupportedException("The exact sweep works on CPU tensors; move the weight to the CPU first.");
-        }
-
         long unit = CoreSystems.Unit(factorization, context.Pattern);
         Tensor core = factorization.Core.clone();
-        using SweepOutput output = Prepare(factorization);
+        using SweepOutput? output = Prepare(factorization, context);
         if (context.Loss.CouplesBlocks(unit))
         {
             SweepCoupled(factorization, context, output, core, unit);
@@ -50,9 +48,16 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
     /// <summary>Frees what was kept between steps.</summary>
     public void Dispose() => hessians.Dispose();
 
-    /// <summary>The row side of sweeps, for as long as A stays the same.</summary>
-    internal SweepOutput Prepare(ArmorFactorization factorization)
+    /// <summary>The row side of sweeps, for as long as A stays the same; <see langword="null"/> where tensor operations do the sweep.</summary>
+    internal SweepOutput? Prepare(ArmorFactorization factorization, StepContext context)
     {
+        if (Batched || factorization.Core.device_type != DeviceType.CPU)
+        {
+            return context.Pattern == SparsityPattern.TwoFour
+                ? null
+                : throw new NotSupportedException($"Off the CPU the exact sweep knows 2:4 only; found {context.Pattern}.");
+        }
+
         using var scope = NewDisposeScope();
         return new SweepOutput(factorization.Rows, factorization.OutputBlocks, CoreSystems.OutputGram(factorization), Lanes);
     }
@@ -60,29 +65,47 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
     /// <summary>Sweeps one strip from its residual: G = Aᵀ·(E·H)·Bᵀ − P·Δ·Q.</summary>
     /// <param name="factorization">Holds B.</param>
     /// <param name="context">Seed, noise and means.</param>
-    /// <param name="output">The row side.</param>
+    /// <param name="output">The row side, from <see cref="Prepare"/>.</param>
     /// <param name="residual">(E·H) of the strip [d_out, count].</param>
     /// <param name="hessian">H's block of the strip [count, count].</param>
     /// <param name="first">The strip's first column.</param>
     /// <param name="core">The whole core, changed in place.</param>
     internal static void SweepStrip(
-        ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor residual, Tensor hessian, long first, Tensor core)
+        ArmorFactorization factorization, StepContext context, SweepOutput? output, Tensor residual, Tensor hessian, long first, Tensor core)
     {
         using var scope = NewDisposeScope();
         Tensor q = CoreSystems.InputGram(factorization, hessian.unsqueeze(0), first);
+        if (output is null)
+        {
+            Tensor part = core.narrow(1, first, hessian.shape[0]);
+            Tensor projected = CoreSystems.Project(factorization, residual, first, hessian.shape[0]);
+            part.copy_(BatchedSweep.Sweep(context, projected, CoreSystems.OutputGram(factorization), q, part));
+            return;
+        }
+
         Tensor? m = CoreSystems.InputBlocks(factorization, first, hessian.shape[0])?.transpose(1, 2);
         Sweep(factorization, context, output, residual, m, q, first, true, core);
     }
 
     // G = Aᵀ·W·(H·Bᵀ) − P·S·Q
-    private void SweepSeparable(ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor core, long width)
+    private void SweepSeparable(ArmorFactorization factorization, StepContext context, SweepOutput? output, Tensor core, long width)
     {
         Tensor own = hessians.Of(context.Loss, factorization.Columns, width);
+        Tensor q = CoreSystems.InputGram(factorization, own, 0);
+        if (output is null)
+        {
+            Tensor error = context.Target - factorization.Product();
+            Tensor residual = CoreSystems.Project(
+                factorization, context.Loss.MultiplyHessian(error, 0, factorization.Columns), 0, factorization.Columns);
+            core.copy_(BatchedSweep.Sweep(context, residual, CoreSystems.OutputGram(factorization), q, core));
+            return;
+        }
+
         Tensor m = factorization.InputBlocks is { } b ? bmm(own, b.transpose(1, 2)) : own;
-        Sweep(factorization, context, output, context.Target, m, CoreSystems.InputGram(factorization, own, 0), 0, false, core);
+        Sweep(factorization, context, output, context.Target, m, q, 0, false, core);
     }
 
-    private static void SweepCoupled(ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor core, long unit)
+    private static void SweepCoupled(ArmorFactorization factorization, StepContext context, SweepOutput? output, Tensor core, long unit)
     {
         Tensor error = context.Target - factorization.Product();
         foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, unit))

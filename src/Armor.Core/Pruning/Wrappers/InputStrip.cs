@@ -35,7 +35,7 @@ internal sealed class InputStrip : IDisposable
         double[] changes = new double[count * size * size];
         double added = BlockGaussSeidel.Solve(
             (int)count, (int)size, Values(gram), Values(right), Values(hessian.to(float64)), Values(inverses), Values(own), changes);
-        Tensor change = tensor(changes).view(count, size, size).to(float32);
+        Tensor change = tensor(changes).view(count, size, size).to(float32).to(core.device);
         Tensor product = BlockDiagonalProduct.FromColumnBlocks(bmm(blocks, change));
         return (change.MoveToOuterDisposeScope(), product.MoveToOuterDisposeScope(), added);
     }
@@ -43,9 +43,9 @@ internal sealed class InputStrip : IDisposable
     /// <summary>Frees what was kept between steps.</summary>
     public void Dispose() => hessianInverses?.Dispose();
 
-    // The memory of a contiguous float64 tensor, valid as long as the tensor.
+    // The memory of a float64 tensor, brought to the CPU if need be; valid within the caller's dispose scope.
     private static unsafe Span<double> Values(Tensor tensor) =>
-        new(CoreSystems.Pointer(tensor.contiguous()), checked((int)tensor.numel()));
+        new(CoreSystems.Pointer(tensor.cpu().contiguous()), checked((int)tensor.numel()));
 
     private Tensor HessianInverses(IProxyLoss loss, long columns, long size)
     {

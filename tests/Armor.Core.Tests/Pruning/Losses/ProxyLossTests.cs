@@ -40,6 +40,32 @@ public sealed class ProxyLossTests
         Assert.That(loss.CouplesBlocks(columns / 2), Is.True);
     }
 
+    [TestCase(7, 12, 4)]
+    [TestCase(5, 24, 8)]
+    [TestCase(33, 20, 20)]
+    [TestCase(3, 6, 1)]
+    public void Block_diagonal_loss_equals_the_reference(int rows, int columns, int block)
+    {
+        using var scope = NewDisposeScope();
+        var random = new Random(3);
+        double[,] h = Matrices.SecondMoment(random, columns);
+        double mean = Enumerable.Range(0, columns).Average(i => h[i, i]);
+        using var loss = new BlockDiagonalLoss(tensor(h), block, 0.01);
+        for (int i = 0; i < columns; i++)
+        {
+            for (int j = 0; j < columns; j++)
+            {
+                h[i, j] = i / block == j / block ? h[i, j] + (i == j ? 0.01 * mean : 0) : 0;
+            }
+        }
+
+        AssertEqualsReference(loss, Matrices.Random(random, rows, columns), h);
+        Assert.That(loss.CouplesBlocks(columns), Is.False);
+        Assert.That(loss.CouplesBlocks(block), Is.False);
+        Assert.That(loss.CouplesBlocks(1), Is.EqualTo(block > 1));
+        Assert.That(() => new BlockDiagonalLoss(tensor(h), 5, 0), columns % 5 == 0 ? Throws.Nothing : Throws.ArgumentException.With.Message.Contains("divide"));
+    }
+
     [Test]
     public void Inputs_that_are_all_zero_count_alike()
     {

@@ -67,6 +67,54 @@ public sealed class ExactSweepTests
         }
     }
 
+    [TestCaseSource(nameof(Shapes))]
+    public void Sweep_equals_the_reference_under_a_block_diagonal_Hessian(int outputBlock, int outputs, int inputBlock, int inputs)
+    {
+        var random = new Random(19);
+        using var scope = NewDisposeScope();
+        SweepProblem problem = SweepProblem.Create(random, outputBlock, outputs, inputBlock, inputs);
+        double[,] h = Matrices.SecondMoment(random, problem.Columns);
+        int block = Math.Max(4, inputBlock);
+        using var loss = new BlockDiagonalLoss(tensor(h), block, 0);
+        for (int i = 0; i < problem.Columns; i++)
+        {
+            for (int j = 0; j < problem.Columns; j++)
+            {
+                h[i, j] = i / block == j / block ? h[i, j] : 0;
+            }
+        }
+
+        AssertSweepEqualsReference(problem, loss, h);
+    }
+
+    [Test]
+    public void Tensor_operations_obey_the_seed_and_leave_no_tensors_behind([Values] bool full)
+    {
+        using var scope = NewDisposeScope();
+        var random = new Random(9);
+        SweepProblem problem = SweepProblem.Create(random, 4, 3, 8, 3);
+        using var diagonal = new DiagonalLoss(ones(problem.Columns));
+        using var coupled = new FullHessianLoss(tensor(Matrices.SecondMoment(random, problem.Columns)), 0);
+        using var sweep = new ExactSweep { Batched = true };
+        Tensor Sweep(ulong seed)
+        {
+            using var own = NewDisposeScope();
+            using ArmorFactorization factorization = problem.Factorization();
+            sweep.Step(factorization, new StepContext(problem.Target, full ? coupled : diagonal) { Seed = seed, Noise = new AnnealingNoise(0.5f, 1e9f) });
+            return factorization.Core.clone().MoveToOuterDisposeScope();
+        }
+
+        Tensor first = Sweep(1);
+        Assert.That(Sweep(1).equal(first).all().ToBoolean());
+        Assert.That(Sweep(2).equal(first).all().ToBoolean(), Is.False);
+
+        GC.Collect();
+        GC.WaitForPendingFinalizers();
+        long before = Tensor.TotalCount;
+        Sweep(3).Dispose();
+        Assert.That(Tensor.TotalCount, Is.EqualTo(before));
+    }
+
     [Test]
     public void Result_does_not_depend_on_the_number_of_lanes([Values] bool full)
     {
@@ -143,10 +191,11 @@ public sealed class ExactSweepTests
     private static void AssertSweepEqualsReference(SweepProblem problem, IProxyLoss loss, double[,] hessian)
     {
         double[,] expected = problem.Reference(loss, hessian);
-        foreach (int lanes in LaneCounts)
+        foreach (int lanes in (int[])[.. LaneCounts, 0])
         {
+            // 0: as tensor operations
             using ArmorFactorization factorization = problem.Factorization();
-            new ExactSweep { Lanes = lanes }.Step(factorization, new StepContext(problem.Target, loss));
+            new ExactSweep { Lanes = lanes == 0 ? null : lanes, Batched = lanes == 0 }.Step(factorization, new StepContext(problem.Target, loss));
             Assert.That(problem.Worst(factorization.Core, expected), Is.LessThan(2e-3), $"{lanes} lanes");
         }
     }

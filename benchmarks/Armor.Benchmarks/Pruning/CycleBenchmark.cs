@@ -1,0 +1,152 @@
+using System.Diagnostics;
+using Armor.Core.Calibration;
+using Armor.Core.Pruning;
+using Armor.Core.Pruning.Losses;
+using Armor.Core.Pruning.SparseCores;
+using TorchSharp;
+
+namespace Armor.Benchmarks.Pruning;
+
+/// <summary>
+/// What one annealing cycle and its exact sweep cost over sizes and blocks, beside float32 matrix products of as many operations in the same run:
+/// a cycle has 22·d_out·d_in·b, its sweep 10·d_out·d_in·b. On one thread processor time counts, so that other work on the machine matters little.
+/// </summary>
+internal static class CycleBenchmark
+{
+    private const double CycleOperations = 22;
+    private const double SweepOperations = 10;
+
+    private static readonly int[] Sizes = [512, 1024, 2048, 4096];
+    private static readonly int[] Blocks = [8, 16, 32, 64, 128];
+
+    /// <summary>Prints the table and, where a path is given, draws the chart there.</summary>
+    /// <param name="arguments">[threads] [chart.png]</param>
+    public static int Run(string[] arguments)
+    {
+        int threads = arguments.Length > 0 ? int.Parse(arguments[0]) : Environment.ProcessorCount;
+        torch.set_num_threads(threads);
+        Console.WriteLine(Machine.Describe(threads));
+        Console.WriteLine();
+        Console.WriteLine("| weight | block | cycle: ms | of the product's rate | sweep: ms | ns a group and thread | of the product's rate | cycle: ps a d_out·d_in·b |");
+        Console.WriteLine("| --- | --- | --- | --- | --- | --- | --- | --- |");
+        List<Point> points = [];
+        Measure(256, 8, threads); // warm-up
+        foreach (int size in Sizes)
+        {
+            foreach (int block in Blocks)
+            {
+                Point point = Measure(size, block, threads);
+                points.Add(point);
+                double work = (double)size * size * block;
+                Console.WriteLine(
+                    $"| {size} × {size} | {block} | {point.Cycle * 1e3:f1} | {point.Product * CycleOperations / SweepOperations / point.Cycle:p0} | " +
+                    $"{point.Sweep * 1e3:f1} | {point.Sweep * 4e9 * threads / size / size:f0} | {point.Product / point.Sweep:p0} | {point.Cycle * 1e12 / work:f0} |");
+            }
+        }
+
+        if (arguments.Length > 1)
+        {
+            Draw(points, arguments[1]);
+        }
+
+        return 0;
+    }
+
+    private static Point Measure(int size, int block, int threads)
+    {
+        using var scope = torch.NewDisposeScope();
+        using var noGradient = torch.no_grad();
+        (torch.Tensor weight, torch.Tensor meanSquares) = SyntheticWeight.Create(size, size, 3);
+        int repeats = (int)Math.Clamp(1e10 / ((double)size * size * block), 5, 50);
+        using ActivationStatistics statistics = ActivationStatistics.FromDiagonal(meanSquares, 1000);
+        Func<double> clock = threads == 1
+            ? () => Environment.CpuUsage.TotalTime.TotalSeconds
+            : () => Stopwatch.GetTimestamp() / (double)Stopwatch.Frequency;
+        var cycles = new Laps(clock);
+        ArmorPruner.Create(ArmorPrunerOptions.Balanced with
+        {
+            BlockSize = block,
+            Stages = [new PruningStage { Loss = StageLoss.Diagonal, AnnealingCycles = repeats + 1 }],
+            MaxDegreeOfParallelism = threads,
+        }).Prune(weight, statistics, progress: cycles);
+
+        torch.Tensor identity = torch.eye(block).unsqueeze(0).repeat(size / block, 1, 1);
+        torch.Tensor mask = torch.tensor(new float[] { 1, 0, 0, 1 }).repeat(size / 4);
+        using var factorization = new ArmorFactorization(weight * mask, identity.clone(), identity);
+        using var loss = new DiagonalLoss(meanSquares);
+        using var sweep = new ExactSweep();
+        var context = new StepContext(weight, loss) { MaxDegreeOfParallelism = threads, Noise = new AnnealingNoise(0.2f, 1e-4f) };
+
+        // [size, 5·block] × [5·block, size] has 10·size²·block operations.
+        torch.Tensor left = torch.rand(size, 5 * block);
+        torch.Tensor right = torch.rand(5 * block, size);
+        return new Point(
+            (double)size * size * block, block, cycles.Least, Least(() => sweep.Step(factorization, context), repeats, clock),
+            Least(() => left.matmul(right).Dispose(), repeats, clock));
+    }
+
+    // Short actions go in batches: the clock of processor time is coarse.
+    private static double Least(Action action, int repeats, Func<double> clock)
+    {
+        double once = Seconds(1);
+        int batch = (int)Math.Clamp(0.02 / Math.Max(once, 1e-6), 1, 1000);
+        return Enumerable.Range(0, repeats).Min(_ => Seconds(batch));
+
+        double Seconds(int count)
+        {
+            double started = clock();
+            for (int i = 0; i < count; i++)
+            {
+                action();
+            }
+
+            return (clock() - started) / count;
+        }
+    }
+
+    private static void Draw(List<Point> points, string path)
+    {
+        var plot = new ScottPlot.Plot();
+        foreach (IGrouping<int, Point> series in points.GroupBy(point => point.Block))
+        {
+            var scatter = plot.Add.Scatter(
+                series.Select(point => Math.Log10(point.Work)).ToArray(), series.Select(point => Math.Log10(point.Cycle * 1e3)).ToArray());
+            scatter.LegendText = $"block {series.Key}";
+            scatter.LineWidth = 0;
+            scatter.MarkerSize = 9;
+        }
+
+        // The line of slope one through the costliest cycle.
+        Point largest = points.MaxBy(point => point.Work)!;
+        double[] ends = [points.Min(point => point.Work), largest.Work];
+        var line = plot.Add.Scatter(
+            ends.Select(Math.Log10).ToArray(), ends.Select(work => Math.Log10(largest.Cycle * 1e3 * work / largest.Work)).ToArray());
+        line.LegendText = "in proportion";
+        line.MarkerSize = 0;
+        plot.XLabel("d_out · d_in · b (10ˣ)");
+        plot.YLabel("one annealing cycle, milliseconds (10ʸ)");
+        plot.ShowLegend(ScottPlot.Alignment.UpperLeft);
+        plot.SavePng(path, 900, 560);
+    }
+
+    private sealed record Point(double Work, int Block, double Cycle, double Sweep, double Product);
+
+    // The shortest time from one report to the next.
+    private sealed class Laps(Func<double> clock) : IProgress<PruningProgress>
+    {
+        private double last = double.NaN;
+
+        public double Least { get; private set; } = double.PositiveInfinity;
+
+        public void Report(PruningProgress value)
+        {
+            double now = clock();
+            if (now - last < Least)
+            {
+                Least = now - last;
+            }
+
+            last = now;
+        }
+    }
+}
