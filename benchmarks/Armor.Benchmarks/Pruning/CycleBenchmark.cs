@@ -19,34 +19,28 @@ internal static class CycleBenchmark
     private static readonly int[] Sizes = [512, 1024, 2048, 4096];
     private static readonly int[] Blocks = [8, 16, 32, 64, 128];
 
-    /// <summary>Prints the table and, where a path is given, draws the chart there.</summary>
-    /// <param name="arguments">[threads] [chart.png]</param>
+    /// <summary>Prints the table, a line as soon as it is measured.</summary>
+    /// <param name="arguments">[threads] [sizes ...]</param>
     public static int Run(string[] arguments)
     {
         int threads = arguments.Length > 0 ? int.Parse(arguments[0]) : Environment.ProcessorCount;
+        int[] sizes = arguments.Length > 1 ? [.. arguments.Skip(1).Select(int.Parse)] : Sizes;
         torch.set_num_threads(threads);
         Console.WriteLine(Machine.Describe(threads));
         Console.WriteLine();
-        Console.WriteLine("| weight | block | cycle: ms | of the product's rate | sweep: ms | ns a group and thread | of the product's rate | cycle: ps a d_out·d_in·b |");
+        Console.WriteLine("| size | block | cycle: ms | of the product's rate | sweep: ms | ns a group and thread | of the product's rate | cycle: ps a d_out·d_in·b |");
         Console.WriteLine("| --- | --- | --- | --- | --- | --- | --- | --- |");
-        List<Point> points = [];
         Measure(256, 8, threads); // warm-up
-        foreach (int size in Sizes)
+        foreach (int size in sizes)
         {
             foreach (int block in Blocks)
             {
                 Point point = Measure(size, block, threads);
-                points.Add(point);
                 double work = (double)size * size * block;
                 Console.WriteLine(
-                    $"| {size} × {size} | {block} | {point.Cycle * 1e3:f1} | {point.Product * CycleOperations / SweepOperations / point.Cycle:p0} | " +
+                    $"| {size} | {block} | {point.Cycle * 1e3:f1} | {point.Product * CycleOperations / SweepOperations / point.Cycle:p0} | " +
                     $"{point.Sweep * 1e3:f1} | {point.Sweep * 4e9 * threads / size / size:f0} | {point.Product / point.Sweep:p0} | {point.Cycle * 1e12 / work:f0} |");
             }
-        }
-
-        if (arguments.Length > 1)
-        {
-            Draw(points, arguments[1]);
         }
 
         return 0;
@@ -81,7 +75,7 @@ internal static class CycleBenchmark
         torch.Tensor left = torch.rand(size, 5 * block);
         torch.Tensor right = torch.rand(5 * block, size);
         return new Point(
-            (double)size * size * block, block, cycles.Least, Least(() => sweep.Step(factorization, context), repeats, clock),
+            cycles.Least, Least(() => sweep.Step(factorization, context), repeats, clock),
             Least(() => left.matmul(right).Dispose(), repeats, clock));
     }
 
@@ -104,32 +98,7 @@ internal static class CycleBenchmark
         }
     }
 
-    private static void Draw(List<Point> points, string path)
-    {
-        var plot = new ScottPlot.Plot();
-        foreach (IGrouping<int, Point> series in points.GroupBy(point => point.Block))
-        {
-            var scatter = plot.Add.Scatter(
-                series.Select(point => Math.Log10(point.Work)).ToArray(), series.Select(point => Math.Log10(point.Cycle * 1e3)).ToArray());
-            scatter.LegendText = $"block {series.Key}";
-            scatter.LineWidth = 0;
-            scatter.MarkerSize = 9;
-        }
-
-        // The line of slope one through the costliest cycle.
-        Point largest = points.MaxBy(point => point.Work)!;
-        double[] ends = [points.Min(point => point.Work), largest.Work];
-        var line = plot.Add.Scatter(
-            ends.Select(Math.Log10).ToArray(), ends.Select(work => Math.Log10(largest.Cycle * 1e3 * work / largest.Work)).ToArray());
-        line.LegendText = "in proportion";
-        line.MarkerSize = 0;
-        plot.XLabel("d_out · d_in · b (10ˣ)");
-        plot.YLabel("one annealing cycle, milliseconds (10ʸ)");
-        plot.ShowLegend(ScottPlot.Alignment.UpperLeft);
-        plot.SavePng(path, 900, 560);
-    }
-
-    private sealed record Point(double Work, int Block, double Cycle, double Sweep, double Product);
+    private sealed record Point(double Cycle, double Sweep, double Product);
 
     // The shortest time from one report to the next.
     private sealed class Laps(Func<double> clock) : IProgress<PruningProgress>

@@ -226,8 +226,7 @@ internal sealed class AlternatingMinimisation : IDisposable
         }
 
         using var scope = NewDisposeScope();
-        Tensor both = x.Core.NonZero() & previous.Core.NonZero();
-        current.Core = x.Core.Plus(((x.Core - previous.Core) * both).Times(beta));
+        current.Core = CoreExtrapolation.Of(x.Core, previous.Core, beta, threads);
         current.OutputBlocks = x.OutputBlocks is { } a ? Extrapolated(previous.OutputBlocks!, a, 1 + beta) : null;
         current.InputBlocks = x.InputBlocks is { } b ? Extrapolated(previous.InputBlocks!, b, 1 + beta) : null;
     }

@@ -142,7 +142,7 @@ public sealed record ArmorPrunerOptions
     public CoreAlgorithm CoreAlgorithm { get; init; } = CoreAlgorithm.ExactSweep;
 
     /// <summary>The stages, in order. Those that need the Hessian are left out where the statistics have none.</summary>
-    public IReadOnlyList<PruningStage> Stages { get; init; } = [Annealed(100, 60), Full(0, 20)];
+    public IReadOnlyList<PruningStage> Stages { get; init; } = [Annealed(150, 60), Full(0, 20)];
 
     /// <summary>The stage of <see cref="PruningMethod.Dense24"/>.</summary>
     public PruningStage Dense24Stage { get; init; } = Full(40, 40);
