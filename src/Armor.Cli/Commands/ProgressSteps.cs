@@ -1,6 +1,7 @@
 using Armor.Cli.Hosting;
 using Armor.Core.Evaluation;
 using Armor.Core.Pruning;
+using Armor.Core.Recovery;
 using Armor.Runtime.Checkpoints;
 
 namespace Armor.Cli.Commands;
@@ -22,6 +23,17 @@ internal sealed class PruningSteps(IProgress<Step> steps) : IProgress<ModelPruni
     {
         string loss = value.Loss is { } known ? Numbers.Invariant($" loss {known:0.00000}") : string.Empty;
         steps.Report(new Step((double)value.Index / value.Count, Numbers.Invariant($"{value.Index}/{value.Count} {value.Linear}{loss}"), value.Remaining));
+    }
+}
+
+/// <summary>Shows a recovery's progress: the phase, its held-out loss and the time left.</summary>
+internal sealed class RecoverySteps(IProgress<Step> steps) : IProgress<RecoveryProgress>
+{
+    public void Report(RecoveryProgress value)
+    {
+        string what = value.Layer is { } layer ? Numbers.Invariant($"layer {layer}, error {value.HeldOut:0.00000}") : Numbers.Invariant($"KL {value.HeldOut:0.0000}");
+        string detail = Numbers.Invariant($"{RecoveryOutput.Name(value.Phase)} {value.Step}/{value.Steps} {what}");
+        steps.Report(Step.Timed((double)value.Step / value.Steps, detail, value.Elapsed));
     }
 }
 

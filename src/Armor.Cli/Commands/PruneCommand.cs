@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Armor.Cli.Hosting;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
+using Armor.Core.Recovery;
 using Armor.Runtime.Factorization;
 using Spectre.Console;
 
@@ -61,11 +62,16 @@ internal static class PruneCommand
         Option<long?> memory = Numbers.Size("--memory", "What the run may take in memory, such as 6GB; activations that do not fit go to disk (default: 70 % of what is free).");
         Option<long?> shard = Numbers.Size("--shard-size", "The most bytes of tensors in one file of the output (default 2GB).");
         var dryRun = new Option<bool>("--dry-run") { Description = "Tell what the run will take in time, memory and disk, and do nothing." };
+        var recover = new Option<bool>("--recover")
+        {
+            Description = "Fine-tune the pruned model on all documents afterwards, as `armor recover` does.",
+        };
+        Option<int?> recoverySteps = Numbers.Integer("--recover-steps", "N", $"Steps of that over the whole model (default {new RecoveryOptions().Steps}).", minimum: 0);
         var resume = new Option<bool>("--resume") { Description = "Go on where an interrupted run to the same folder stopped." };
 
         var command = new Command("prune", "Prunes a model to 2:4 or another N:M sparsity.") { model, output, calibration };
         documents.AddTo(command);
-        foreach (Option option in (Option[])[samples, method, preset, pattern, blockSize, budget, mode, seed, memory, shard, dryRun, resume])
+        foreach (Option option in (Option[])[samples, method, preset, pattern, blockSize, budget, mode, seed, memory, shard, dryRun, recover, recoverySteps, resume])
         {
             command.Add(option);
         }
@@ -98,32 +104,58 @@ internal static class PruneCommand
 
             string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
             string target = parsed.GetRequiredValue(output);
-            string[] texts = [.. documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration)).Take(sampleCount)];
+            IReadOnlyList<string> texts = documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration));
             if (parsed.GetValue(dryRun))
             {
-                PruningEstimate estimate = await ModelPruner.EstimateAsync(folder, target, texts, options, session.CancellationToken).ConfigureAwait(false);
-                session.Write(() => ToJson(estimate), console => Print(console, estimate));
+                PruningEstimate estimate = await ModelPruner.EstimateAsync(
+                    folder, target, [.. texts.Take(sampleCount)], options, session.CancellationToken).ConfigureAwait(false);
+                session.Write(() => EstimateOutput.ToJson(estimate), console => EstimateOutput.Print(console, estimate));
                 return;
             }
 
-            ModelPruningReport report;
-            try
+            bool recovers = parsed.GetValue(recover);
+            string pruned = recovers ? PrunedThenRecovered.FolderOf(target, options.Resume) : target;
+            ModelPruningReport? report = null;
+            if (!recovers || !PrunedThenRecovered.IsPruned(pruned, options.Resume))
             {
-                report = await session.RunAsync("Pruning", steps =>
-                    ModelPruner.PruneAsync(folder, target, texts, options, new PruningSteps(steps), session.CancellationToken)).ConfigureAwait(false);
-            }
-            catch (OperationCanceledException) when (Directory.Exists(Workspace(target)))
-            {
-                session.Note($"armor: what is finished lies in {Workspace(target)}; the same command with --resume goes on from there.");
-                throw;
+                report = await Workspaces.RunAsync(session, pruned, () => session.RunAsync("Pruning", steps => ModelPruner.PruneAsync(
+                    folder, pruned, [.. texts.Take(sampleCount)], options, new PruningSteps(steps), session.CancellationToken))).ConfigureAwait(false);
             }
 
-            session.Write(() => ToJson(report), console => Print(console, report, target));
+            var recoveryOptions = new RecoveryOptions { Steps = parsed.GetValue(recoverySteps) ?? new RecoveryOptions().Steps, Resume = options.Resume };
+            RecoveryReport? recovery = recovers
+                ? await PrunedThenRecovered.RecoverAsync(session, folder, target, texts, recoveryOptions).ConfigureAwait(false)
+                : null;
+            session.Write(() => ToJson(report, recovery), console => Print(console, report, recovery, target));
         }));
         return command;
     }
 
-    private static string Workspace(string target) => Path.TrimEndingDirectorySeparator(Path.GetFullPath(target)) + ".partial";
+    private static JsonObject ToJson(ModelPruningReport? report, RecoveryReport? recovery)
+    {
+        JsonObject json = report is null ? [] : ToJson(report);
+        if (recovery is not null)
+        {
+            json["recovery"] = RecoveryOutput.ToJson(recovery);
+        }
+
+        return json;
+    }
+
+    private static void Print(IAnsiConsole console, ModelPruningReport? report, RecoveryReport? recovery, string target)
+    {
+        if (report is not null)
+        {
+            Print(console, report);
+        }
+
+        if (recovery is not null)
+        {
+            RecoveryOutput.Print(console, recovery);
+        }
+
+        console.WriteLine($"Written to {target}");
+    }
 
     private static Option<string> Choice(string name, string description, IReadOnlyCollection<string> values, string standard)
     {
@@ -166,38 +198,7 @@ internal static class PruneCommand
         ["seconds"] = report.Seconds,
     };
 
-    private static JsonObject ToJson(PruningEstimate estimate) => new()
-    {
-        ["seconds"] = estimate.Seconds,
-        ["calibrationSeconds"] = estimate.CalibrationSeconds,
-        ["pruningSeconds"] = estimate.PruningSeconds,
-        ["fileSeconds"] = estimate.FileSeconds,
-        ["peakMemory"] = estimate.PeakMemory,
-        ["workBytes"] = estimate.WorkBytes,
-        ["outputBytes"] = estimate.OutputBytes,
-        ["freeBytes"] = estimate.FreeBytes,
-        ["tokensPerBatch"] = estimate.TokensPerBatch,
-    };
-
-    private static void Print(IAnsiConsole console, PruningEstimate estimate)
-    {
-        Table table = Tables.OfNumbers("Pruning will take", "about");
-        table.AddRow("Time", Numbers.Seconds(estimate.Seconds));
-        table.AddRow("  calibration", Numbers.Seconds(estimate.CalibrationSeconds));
-        table.AddRow("  pruning", Numbers.Seconds(estimate.PruningSeconds));
-        table.AddRow("  files", Numbers.Seconds(estimate.FileSeconds));
-        table.AddRow("Memory at its peak", Numbers.Bytes(estimate.PeakMemory));
-        table.AddRow("Disk while it runs", Numbers.Bytes(estimate.WorkBytes));
-        table.AddRow("Disk free now", Numbers.Bytes(estimate.FreeBytes));
-        table.AddRow("Output", Numbers.Bytes(estimate.OutputBytes));
-        console.Write(table);
-        if (estimate.FreeBytes < estimate.WorkBytes)
-        {
-            console.MarkupLine("[yellow]There is not enough room on the disk.[/]");
-        }
-    }
-
-    private static void Print(IAnsiConsole console, ModelPruningReport report, string target)
+    private static void Print(IAnsiConsole console, ModelPruningReport report)
     {
         Table table = Tables.OfNumbers("Linear", "Weights", "Blocks", "Start loss", "Loss", "Time");
 
@@ -224,6 +225,5 @@ internal static class PruneCommand
         string share = Numbers.Invariant($"{(double)report.Bytes / report.DenseBytes:0.0000}");
         console.WriteLine(Numbers.Invariant($"{report.Linears.Count} linears in {Numbers.Seconds(report.Seconds)}: {Numbers.Bytes(report.Bytes)}, ")
             + $"{share} of {Numbers.Bytes(report.DenseBytes)} dense in bfloat16.");
-        console.WriteLine($"Written to {target}");
     }
 }

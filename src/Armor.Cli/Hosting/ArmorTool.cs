@@ -12,6 +12,7 @@ internal static class ArmorTool
         var root = new RootCommand("Prunes large language models by ARMOR: every weight becomes A·S·B, a 2:4 sparse core between two block-diagonal wrappers.")
         {
             PruneCommand.Create(host),
+            RecoverCommand.Create(host),
             EvalCommand.Create(host),
             InspectCommand.Create(host),
             ExportCommand.Create(host),

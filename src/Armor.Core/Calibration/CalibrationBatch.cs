@@ -31,14 +31,19 @@ internal sealed class CalibrationBatch : IDisposable
     /// <param name="sequences">Token ids; none empty.</param>
     /// <param name="tokensPerBatch">Padded tokens a batch holds at most; a longer sequence is a batch of its own.</param>
     /// <param name="device">Where the tokens live.</param>
-    public static IReadOnlyList<CalibrationBatch> Create(IReadOnlyList<int[]> sequences, int tokensPerBatch, Device device)
+    /// <param name="isLong">
+    /// Whether a length is rotated by LongRoPE's table for long sequences: those stay apart from others, whose rotation padding must not change.
+    /// </param>
+    public static IReadOnlyList<CalibrationBatch> Create(
+        IReadOnlyList<int[]> sequences, int tokensPerBatch, Device device, Func<int, bool>? isLong = null)
     {
         int[][] ordered = [.. sequences.OrderByDescending(sequence => sequence.Length)];
         var batches = new List<CalibrationBatch>();
         for (int start = 0; start < ordered.Length;)
         {
             int length = ordered[start].Length;
-            int count = Math.Min(Math.Max(1, tokensPerBatch / length), ordered.Length - start);
+            int alike = isLong is null ? ordered.Length - start : ordered.Skip(start).TakeWhile(sequence => isLong(sequence.Length) == isLong(length)).Count();
+            int count = Math.Clamp(tokensPerBatch / length, 1, alike);
             batches.Add(Create(ordered.AsSpan(start, count), length, device));
             start += count;
         }
@@ -52,6 +57,15 @@ internal sealed class CalibrationBatch : IDisposable
     {
         Tensor rows = values.reshape(-1, values.shape[^1]);
         return positions is null ? rows : rows.index_select(0, positions);
+    }
+
+    /// <summary>The opposite of <see cref="SelectTokens"/>: [tokens, d] → [sequences, length, d], zero where there is padding.</summary>
+    /// <param name="rows">One vector a real token.</param>
+    public Tensor PlaceTokens(Tensor rows)
+    {
+        using var scope = NewDisposeScope();
+        Tensor all = positions is null ? rows : zeros([Tokens.numel(), rows.shape[1]], rows.dtype).index_copy(0, positions, rows);
+        return all.reshape(Tokens.shape[0], Tokens.shape[1], rows.shape[1]).MoveToOuterDisposeScope();
     }
 
     /// <inheritdoc/>

@@ -7,18 +7,21 @@ using static TorchSharp.torch;
 
 namespace Armor.Core.Calibration;
 
-/// <summary>A dense checkpoint of which only the part at work is in memory: the embedding, or one decoder layer. Computes in float32.</summary>
+/// <summary>A checkpoint of which only the part at work is in memory: the embedding, or one decoder layer. Computes in float32.</summary>
 internal sealed class LayerwiseModel : IDisposable
 {
     private readonly CheckpointFolder checkpoint;
     private readonly RotaryEmbedding rotary;
+    private readonly IReadOnlySet<string>? absent;
 
     /// <summary>Opens nothing yet.</summary>
     /// <param name="checkpoint">Holds the weights; stays the caller's.</param>
     /// <param name="configuration">Of the same model.</param>
-    public LayerwiseModel(CheckpointFolder checkpoint, ModelConfiguration configuration)
+    /// <param name="absent">Tensors that the checkpoint does not hold as such: zeros that take no memory stand in their place.</param>
+    public LayerwiseModel(CheckpointFolder checkpoint, ModelConfiguration configuration, IReadOnlySet<string>? absent = null)
     {
         this.checkpoint = checkpoint;
+        this.absent = absent;
         Configuration = configuration;
         rotary = new RotaryEmbedding(configuration);
     }
@@ -85,6 +88,11 @@ internal sealed class LayerwiseModel : IDisposable
 
     private Tensor Load(TensorShape shape)
     {
+        if (absent?.Contains(shape.Name) == true)
+        {
+            return zeros(1).expand([.. shape.Shape]);
+        }
+
         Tensor values = empty([.. shape.Shape], float32);
         foreach ((long first, int count) in TensorMemory.Pieces(shape.ElementCount))
         {

@@ -65,13 +65,19 @@ public sealed class PerplexityEvaluator(CausalLanguageModel model)
         }
     }
 
-    /// <summary>Indices of sequences, the longest first, so that the batch that needs most memory fails first.</summary>
+    /// <summary>
+    /// Indices of sequences, the longest first, so that the batch that needs most memory fails first. Those beyond LongRoPE's original context
+    /// stay apart from others, whose rotation padding must not change.
+    /// </summary>
     private IEnumerable<int[]> Batches(int[][] sequences)
     {
         int[] order = [.. Enumerable.Range(0, sequences.Length).OrderByDescending(index => sequences[index].Length)];
         for (int start = 0; start < order.Length;)
         {
-            int count = Math.Clamp(TokensPerBatch / sequences[order[start]].Length, 1, order.Length - start);
+            int length = sequences[order[start]].Length;
+            bool isLong = model.Configuration.HasLongRotation(length);
+            int alike = order.Skip(start).TakeWhile(index => model.Configuration.HasLongRotation(sequences[index].Length) == isLong).Count();
+            int count = Math.Clamp(TokensPerBatch / length, 1, alike);
             yield return order[start..(start + count)];
             start += count;
         }
@@ -126,7 +132,7 @@ public sealed class PerplexityEvaluator(CausalLanguageModel model)
             }
         }
 
-        Tensor hidden = Run(tensor(tokens, int64, device).reshape(sequences.Length, length), cancellationToken);
+        Tensor hidden = model.RunLayers(tensor(tokens, int64, device).reshape(sequences.Length, length), cancellationToken);
         Tensor predicting = hidden.reshape(-1, hidden.shape[^1]).index_select(0, tensor(rows.ToArray(), int64, device));
         double[] nll = TokenNll(predicting, tensor(targets.ToArray(), int64, device), cancellationToken);
 
@@ -141,21 +147,6 @@ public sealed class PerplexityEvaluator(CausalLanguageModel model)
         }
 
         return sums;
-    }
-
-    /// <summary>[batch, length] → the residual stream after the last layer, [batch, length, hidden].</summary>
-    private Tensor Run(Tensor tokens, CancellationToken cancellationToken)
-    {
-        Tensor hidden = model.Embed(tokens);
-        foreach (DecoderLayer layer in model.Layers)
-        {
-            cancellationToken.ThrowIfCancellationRequested();
-            Tensor next = layer.Forward(hidden);
-            hidden.Dispose();
-            hidden = next;
-        }
-
-        return hidden;
     }
 
     /// <summary>The NLL of each target under the logits of its row: [rows, hidden] and [rows] → rows values.</summary>

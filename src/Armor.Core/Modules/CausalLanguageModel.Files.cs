@@ -37,6 +37,17 @@ public sealed partial class CausalLanguageModel
         return new CausalLanguageModel(checkpoint.Configuration, shape => Read(checkpoint, shape, place, elements));
     }
 
+    /// <summary>Loads a part of a model: for fine-tuning, which replaces the linears, or for the embedding and the head alone.</summary>
+    /// <param name="checkpoint">Holds the weights; stays the caller's.</param>
+    /// <param name="isAbsent">Whether a tensor is left out; in its place stand zeros that take no memory.</param>
+    internal static CausalLanguageModel LoadPart(CheckpointFolder checkpoint, Func<string, bool> isAbsent)
+    {
+        using var zero = zeros(1);
+        return new CausalLanguageModel(
+            checkpoint.Configuration,
+            shape => isAbsent(shape.Name) ? zero.expand([.. shape.Shape]) : Read(checkpoint, shape, CPU, ScalarType.Float32));
+    }
+
     /// <summary>
     /// Writes <c>config.json</c> and <c>model.safetensors</c>, each to a temporary name first. Tokenizer files are the caller's.
     /// </summary>

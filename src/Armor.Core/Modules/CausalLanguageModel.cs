@@ -111,6 +111,25 @@ public sealed partial class CausalLanguageModel : IDisposable
         return Head(hidden).MoveToOuterDisposeScope();
     }
 
+    /// <summary>From tokens to the residual stream after the last layer, in the caller's dispose scope; without gradients, one layer's tensors at a time.</summary>
+    /// <param name="tokens">[batch, length], 64-bit integers in [0, vocabulary).</param>
+    /// <param name="cancellationToken">Stops between layers.</param>
+    internal Tensor RunLayers(Tensor tokens, CancellationToken cancellationToken)
+    {
+        using var withoutGradients = no_grad();
+        using var scope = NewDisposeScope();
+        Tensor hidden = Embed(tokens);
+        foreach (DecoderLayer layer in _layers)
+        {
+            cancellationToken.ThrowIfCancellationRequested();
+            Tensor next = layer.Forward(hidden);
+            hidden.Dispose();
+            hidden = next;
+        }
+
+        return hidden.MoveToOuterDisposeScope();
+    }
+
     /// <summary>The final norm and the head.</summary>
     /// <param name="hidden">The residual stream after the last layer, [..., hidden].</param>
     /// <returns>Logits, [..., vocabulary].</returns>

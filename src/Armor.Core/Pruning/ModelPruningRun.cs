@@ -82,7 +82,7 @@ internal sealed class ModelPruningRun(
         {
             if (unfinished > 0)
             {
-                batches = CalibrationBatch.Create(sequences, plan.TokensPerBatch, CPU);
+                batches = CalibrationBatch.Create(sequences, plan.TokensPerBatch, CPU, length => layerwise.Configuration.HasLongRotation(length));
                 walk = new CalibrationWalk(
                     layerwise,
                     batches,

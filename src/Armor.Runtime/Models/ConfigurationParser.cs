@@ -85,7 +85,7 @@ internal static class ConfigurationParser
             QueryScalar = isGemma ? reader.Number("query_pre_attn_scalar", 256, value => value > 0, "a number above 0") : null,
             AttentionSoftCap = isGemma ? ReadSoftCap(reader, "attn_logit_softcapping", family == ModelFamily.Gemma2 ? 50 : null) : null,
             LogitSoftCap = isGemma ? ReadSoftCap(reader, "final_logit_softcapping", family == ModelFamily.Gemma2 ? 30 : null) : null,
-            Experts = ExpertParser.Read(reader, family),
+            Experts = ExpertParser.Read(reader, family, layers),
             TieWordEmbeddings = reader.Flag("tie_word_embeddings", rules.TiesEmbeddings),
             QueryKeyValueBias = attentionBias || family == ModelFamily.Qwen2,
             OutputBias = attentionBias,

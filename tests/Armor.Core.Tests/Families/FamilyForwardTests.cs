@@ -1,3 +1,5 @@
+using Armor.Core.Calibration;
+using Armor.Core.Evaluation;
 using Armor.Core.Modules;
 using Armor.Runtime.Generation;
 using TorchSharp;
@@ -102,6 +104,25 @@ public sealed class FamilyForwardTests
 
         double[] expected = Reference(Family, weights, [.. tokens[..20], 3, 4])[^logits.Length..];
         Assert.That(Difference(logits, expected), Is.LessThan(Tolerance));
+    }
+
+    [Test]
+    public void AShortSequenceIsEvaluatedAsOneBesideLongOnes()
+    {
+        FamilyCheckpoint.Write("Phi-3, LongRoPE, partial rotation", folder.Path);
+        using CausalLanguageModel model = CausalLanguageModel.Load(folder.Path);
+        var evaluator = new PerplexityEvaluator(model);
+        int[] tokens = FamilyCheckpoint.Tokens(30, seed: 10);
+        double together = evaluator.Evaluate([FamilyCheckpoint.Tokens(40, seed: 11), tokens]).SequenceNlls[1].NllSum;
+        Assert.That(together, Is.EqualTo(evaluator.Evaluate([tokens]).SequenceNlls[0].NllSum).Within(1e-4));
+
+        IReadOnlyList<CalibrationBatch> batches = CalibrationBatch.Create(
+            [new int[30], new int[40], new int[20], new int[33]], 1000, CPU, length => model.Configuration.HasLongRotation(length));
+        Assert.That(batches.Select(batch => batch.Tokens.shape), Is.EqualTo(new long[][] { [2, 40], [2, 30] }));
+        foreach (CalibrationBatch batch in batches)
+        {
+            batch.Dispose();
+        }
     }
 
     [Test]

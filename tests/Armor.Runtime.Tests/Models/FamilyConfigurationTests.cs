@@ -164,6 +164,10 @@ public sealed class FamilyConfigurationTests
         AssertRefused("qwen3_moe", message, (key, JsonNode.Parse(value)));
 
     [Test]
+    public void More_experts_than_any_machine_holds_are_refused() =>
+        AssertRefused("mixtral", "num_local_experts: expected experts x num_hidden_layers of at most 65536, found 81920", ("num_local_experts", 4096), ("num_hidden_layers", 20));
+
+    [Test]
     public void Linears_of_experts_come_expert_by_expert()
     {
         var names = ModelShapes.Linears(Parse("mixtral")).Where(linear => linear.Expert is not null).Select(linear => (linear.Name, linear.Group, linear.Expert));
