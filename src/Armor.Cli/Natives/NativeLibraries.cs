@@ -140,7 +140,7 @@ internal static class NativeLibraries
                 <CreateHardLinksForCopyLocalIfPossible>true</CreateHardLinksForCopyLocalIfPossible>
               </PropertyGroup>
               <ItemGroup>{versionItems}</ItemGroup>
-              <ItemGroup><PackageReference Include="TorchSharp" /><PackageReference Include="ScottPlot" /></ItemGroup>
+              <ItemGroup><PackageReference Include="TorchSharp" /><PackageReference Include="ScottPlot" /><PackageReference Include="SkiaSharp" /></ItemGroup>
               <Import Project="TorchNative.targets" />
             </Project>
             """);

@@ -18,6 +18,8 @@ public sealed class ActivationAccumulator : IDisposable
     private readonly Tensor diagonal;
     private readonly Tensor? hessian;
     private readonly Tensor? crossMoment;
+    private readonly bool wantsResidual;
+    private Tensor? residualMoment;
     private bool disposed;
 
     /// <summary>Starts with no tokens.</summary>
@@ -43,6 +45,8 @@ public sealed class ActivationAccumulator : IDisposable
         {
             crossMoment = zeros(dimension, dimension, float64, device).DetachFromDisposeScope();
         }
+
+        wantsResidual = moments.HasFlag(ActivationMoments.ResidualMoment);
     }
 
     /// <summary>The tokens added so far.</summary>
@@ -53,9 +57,14 @@ public sealed class ActivationAccumulator : IDisposable
     /// <param name="denseInputs">
     /// The dense model's inputs at the same place, same shape: needed for the cross moment, and only then allowed.
     /// </param>
-    /// <exception cref="ArgumentException">Another last dimension than d_in, or dense inputs missing, unwanted or of another shape.</exception>
+    /// <param name="missing">
+    /// r_dense − r_pruned, [tokens, d_out]: needed for the residual moment, and only then allowed.
+    /// </param>
+    /// <exception cref="ArgumentException">
+    /// Another last dimension than d_in, or dense inputs or missing residuals absent, unwanted or of another shape.
+    /// </exception>
     /// <exception cref="CalibrationException">An input is NaN or infinite; nothing of the batch is added.</exception>
-    public void Add(Tensor inputs, Tensor? denseInputs = null)
+    public void Add(Tensor inputs, Tensor? denseInputs = null, Tensor? missing = null)
     {
         ArgumentNullException.ThrowIfNull(inputs);
         ObjectDisposedException.ThrowIf(disposed, this);
@@ -78,6 +87,14 @@ public sealed class ActivationAccumulator : IDisposable
                 nameof(denseInputs));
         }
 
+        if (wantsResidual != (missing is not null) || (missing is not null && missing.numel() / missing.shape[^1] != inputs.numel() / dimension))
+        {
+            throw new ArgumentException(
+                $"{name} {(wantsResidual ? "collects a residual moment and takes" : "collects no residual moment and takes no")} differences of residuals, "
+                + $"one a token; found {(missing is null ? "none" : $"[{string.Join(", ", missing.shape)}]")}.",
+                nameof(missing));
+        }
+
         using var scope = NewDisposeScope();
         using var noGradients = no_grad();
         Tensor rows = Rows(inputs);
@@ -95,6 +112,13 @@ public sealed class ActivationAccumulator : IDisposable
             AddChunk(rows.narrow(0, start, count), denseRows?.narrow(0, start, count));
         }
 
+        if (missing is not null)
+        {
+            Tensor product = missing.detach().reshape(rows.shape[0], -1).to(float32).t().mm(rows);
+            residualMoment ??= zeros_like(product).DetachFromDisposeScope();
+            residualMoment.AddInPlace(product);
+        }
+
         TokenCount += rows.shape[0];
     }
 
@@ -105,7 +129,7 @@ public sealed class ActivationAccumulator : IDisposable
         ObjectDisposedException.ThrowIf(disposed, this);
         RequireTokens();
         using var scope = NewDisposeScope();
-        return Means(diagonal.clone(), hessian?.clone(), crossMoment?.clone());
+        return Means(diagonal.clone(), hessian?.clone(), crossMoment?.clone(), residualMoment?.clone());
     }
 
     /// <summary>The means, in the memory of the sums: the accumulator is then of no further use.</summary>
@@ -115,7 +139,7 @@ public sealed class ActivationAccumulator : IDisposable
         ObjectDisposedException.ThrowIf(disposed, this);
         RequireTokens();
         using var scope = NewDisposeScope();
-        ActivationStatistics means = Means(diagonal.alias(), hessian?.alias(), crossMoment?.alias());
+        ActivationStatistics means = Means(diagonal.alias(), hessian?.alias(), crossMoment?.alias(), residualMoment?.alias());
         Dispose();
         return means;
     }
@@ -127,6 +151,7 @@ public sealed class ActivationAccumulator : IDisposable
         diagonal.Dispose();
         hessian?.Dispose();
         crossMoment?.Dispose();
+        residualMoment?.Dispose();
     }
 
     private void AddChunk(Tensor rows, Tensor? denseRows)
@@ -151,7 +176,7 @@ public sealed class ActivationAccumulator : IDisposable
     }
 
     // Turns sums into means where they are.
-    private ActivationStatistics Means(Tensor sum, Tensor? hessianSum, Tensor? crossSum)
+    private ActivationStatistics Means(Tensor sum, Tensor? hessianSum, Tensor? crossSum, Tensor? residualSum)
     {
         using var noGradients = no_grad();
         if (hessianSum is not null)
@@ -170,7 +195,8 @@ public sealed class ActivationAccumulator : IDisposable
             throw new CalibrationException($"{name}: inputs are too large, their squares overflow float32.");
         }
 
-        return ActivationStatistics.Own(sum, hessianSum, crossSum?.TimesInPlace(1.0 / TokenCount), TokenCount);
+        return ActivationStatistics.Own(
+            sum, hessianSum, crossSum?.TimesInPlace(1.0 / TokenCount), residualSum?.TimesInPlace(1.0 / TokenCount), TokenCount);
     }
 
     // The lower half becomes the mirror of the upper; within a strip's own square, where the product has made both, their mean.

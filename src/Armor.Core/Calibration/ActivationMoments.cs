@@ -12,4 +12,10 @@ public enum ActivationMoments
 
     /// <summary>C = mean of x_dense·x_prunedᵀ, [d_in, d_in]: what the dense model would have fed against what the pruned model feeds.</summary>
     CrossMoment = 2,
+
+    /// <summary>
+    /// D = mean of (r_dense − r_pruned)·xᵀ, [hidden, d_in], r the residual stream that a linear's output is added to: what is missing there already.
+    /// Only for linears that write to the stream.
+    /// </summary>
+    ResidualMoment = 4,
 }

@@ -9,11 +9,12 @@ namespace Armor.Core.Calibration;
 /// </summary>
 public sealed class ActivationStatistics : IDisposable
 {
-    private ActivationStatistics(Tensor diagonal, Tensor? hessian, Tensor? crossMoment, long tokenCount)
+    private ActivationStatistics(Tensor diagonal, Tensor? hessian, Tensor? crossMoment, Tensor? residualMoment, long tokenCount)
     {
         Diagonal = diagonal.DetachFromDisposeScope();
         Hessian = hessian?.DetachFromDisposeScope();
         CrossMoment = crossMoment?.DetachFromDisposeScope();
+        ResidualMoment = residualMoment?.DetachFromDisposeScope();
         TokenCount = tokenCount;
     }
 
@@ -38,6 +39,12 @@ public sealed class ActivationStatistics : IDisposable
     /// <summary>Whether nobody reads these statistics after the pruner that has them now, so that it may free what it has used.</summary>
     internal bool IsLastUse { get; set; }
 
+    /// <summary>
+    /// D, float32 [d_out, d_in]: the mean of (r_dense − r_pruned)·xᵀ, r the residual stream that the linear's output is added to; null where not
+    /// collected. Do not dispose.
+    /// </summary>
+    public Tensor? ResidualMoment { get; }
+
     /// <summary>What the report should say of how they were collected; as a rule nothing.</summary>
     internal IReadOnlyList<string> Notes { get; private init; } = [];
 
@@ -54,7 +61,7 @@ public sealed class ActivationStatistics : IDisposable
         RequireVector(diagonal, nameof(diagonal));
         Tensor copy = Copy(diagonal);
         RequireNonNegative(copy, nameof(diagonal));
-        return new ActivationStatistics(copy, null, null, tokenCount);
+        return new ActivationStatistics(copy, null, null, null, tokenCount);
     }
 
     /// <summary>Statistics of a diagonal that the caller has measured.</summary>
@@ -71,11 +78,12 @@ public sealed class ActivationStatistics : IDisposable
     /// <param name="hessian">[d_in, d_in], any floating type: the mean of x·xᵀ. Copied, its two halves averaged.</param>
     /// <param name="tokenCount">How many tokens the mean runs over.</param>
     /// <param name="crossMoment">[d_in, d_in]: the mean of x_dense·x_prunedᵀ, or null. Copied.</param>
+    /// <param name="residualMoment">[d_out, d_in]: the mean of (r_dense − r_pruned)·xᵀ, or null. Copied.</param>
     /// <exception cref="ArgumentException">
-    /// Not a square matrix, clearly asymmetric, a negative diagonal or non-finite entry, a cross moment of another shape, or a token count
+    /// Not a square matrix, clearly asymmetric, a negative diagonal or non-finite entry, a cross or residual moment of another shape, or a token count
     /// under 1.
     /// </exception>
-    public static ActivationStatistics FromHessian(Tensor hessian, long tokenCount, Tensor? crossMoment = null)
+    public static ActivationStatistics FromHessian(Tensor hessian, long tokenCount, Tensor? crossMoment = null, Tensor? residualMoment = null)
     {
         ArgumentNullException.ThrowIfNull(hessian);
         using var scope = NewDisposeScope();
@@ -112,7 +120,20 @@ public sealed class ActivationStatistics : IDisposable
             RequireFinite(cross, nameof(crossMoment));
         }
 
-        return new ActivationStatistics(diagonal, copy, cross, tokenCount);
+        Tensor? residual = null;
+        if (residualMoment is not null)
+        {
+            if (residualMoment.dim() != 2 || residualMoment.shape[1] != hessian.shape[0])
+            {
+                throw new ArgumentException(
+                    $"A residual moment is a matrix [d_out, {hessian.shape[0]}]; found [{string.Join(", ", residualMoment.shape)}].", nameof(residualMoment));
+            }
+
+            residual = residualMoment.detach().to(float32, copy: true).contiguous();
+            RequireFinite(residual, nameof(residualMoment));
+        }
+
+        return new ActivationStatistics(diagonal, copy, cross, residual, tokenCount);
     }
 
     /// <summary>Statistics of inputs that are all at hand; <see cref="ActivationAccumulator"/> takes them batch by batch.</summary>
@@ -138,6 +159,7 @@ public sealed class ActivationStatistics : IDisposable
         Diagonal.Dispose();
         Hessian?.Dispose();
         CrossMoment?.Dispose();
+        ResidualMoment?.Dispose();
     }
 
     /// <summary>Frees the cross moment, on the last use: it is as large as the Hessian, and needed for the target only.</summary>
@@ -163,7 +185,7 @@ public sealed class ActivationStatistics : IDisposable
         Add(own.Diagonal, other?.Diagonal);
         Add(own.Hessian, other?.Hessian);
         Add(own.CrossMoment, other?.CrossMoment);
-        return new ActivationStatistics(own.Diagonal, own.Hessian, own.CrossMoment, tokenCount) { Notes = notes };
+        return new ActivationStatistics(own.Diagonal, own.Hessian, own.CrossMoment, null, tokenCount) { Notes = notes };
 
         void Add(Tensor? sum, Tensor? addend)
         {
@@ -177,11 +199,12 @@ public sealed class ActivationStatistics : IDisposable
 
     /// <summary>A copy of its own, with notes.</summary>
     internal ActivationStatistics Clone(long tokenCount, IReadOnlyList<string> notes) =>
-        new(Diagonal.clone(), Hessian?.clone(), CrossMoment?.clone(), tokenCount) { Notes = notes };
+        new(Diagonal.clone(), Hessian?.clone(), CrossMoment?.clone(), ResidualMoment?.clone(), tokenCount) { Notes = notes };
 
     /// <summary>Takes the tensors over, unchecked: for the accumulator.</summary>
-    internal static ActivationStatistics Own(Tensor diagonal, Tensor? hessian, Tensor? crossMoment, long tokenCount) =>
-        new(diagonal, hessian, crossMoment, tokenCount);
+    internal static ActivationStatistics Own(
+        Tensor diagonal, Tensor? hessian, Tensor? crossMoment, Tensor? residualMoment, long tokenCount) =>
+        new(diagonal, hessian, crossMoment, residualMoment, tokenCount);
 
     private static Tensor Copy(Tensor source) => source.detach().to(float64, copy: true).contiguous();
 

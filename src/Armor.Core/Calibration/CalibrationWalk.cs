@@ -119,7 +119,8 @@ internal sealed partial class CalibrationWalk : IDisposable
         LinearDescription[] linears = [.. current.Linears.Where(linear => linear.Group == group && linear.Expert == expert)];
         string name = ModelShapes.LayerPrefix(current.Index) + string.Join("/", linears.Select(linear => linear.Name));
         bool cross = denseStream is not null && moments.HasFlag(ActivationMoments.CrossMoment);
-        moments = cross ? moments : moments & ~ActivationMoments.CrossMoment;
+        bool residual = cross && WritesToStream(group) && moments.HasFlag(ActivationMoments.ResidualMoment);
+        moments &= ~((cross ? 0 : ActivationMoments.CrossMoment) | (residual ? 0 : ActivationMoments.ResidualMoment));
         using var noGradients = no_grad();
         if (expert is { } index)
         {
@@ -139,9 +140,11 @@ internal sealed partial class CalibrationWalk : IDisposable
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
-            Tensor inputs = Measure(batch, dense: false);
-            Tensor? denseInputs = cross ? Measure(batch, dense: true) : null;
-            accumulator.Add(inputs, denseInputs);
+            Tensor x = stream.Load(batch);
+            Tensor? dense = cross ? denseStream!.Load(batch) : null;
+            Tensor inputs = Measure(batch, current, x, kept);
+            Tensor? denseInputs = dense is null ? null : Measure(batch, Current(denseLayer), dense, denseKept);
+            accumulator.Add(inputs, denseInputs, residual ? batches[batch].SelectTokens(dense! - x) : null);
         }
 
         if (EndsHalf(group) && KeepsAll(kept) && (denseStream is null || KeepsAll(denseKept)))
@@ -152,10 +155,10 @@ internal sealed partial class CalibrationWalk : IDisposable
 
         return accumulator.Take();
 
-        Tensor Measure(int batch, bool dense)
+        Tensor Measure(int batch, DecoderLayer from, Tensor x, BatchStore? store)
         {
-            Tensor input = dense ? Input(Current(denseLayer), group, denseStream!.Load(batch)) : Input(current, group, stream.Load(batch));
-            (dense ? denseKept : kept)?.Store(batch, input);
+            Tensor input = Input(from, group, x);
+            store?.Store(batch, input);
             return batches[batch].SelectTokens(input);
         }
     }
@@ -218,6 +221,11 @@ internal sealed partial class CalibrationWalk : IDisposable
         LinearGroup.MlpOutput => layer.MlpActivation(layer.MlpInput(x)),
         _ => throw new ArgumentOutOfRangeException(nameof(group), group, "Unknown group of linears."),
     };
+
+    // Whether the outputs of a group's linear are added to the residual stream as they are.
+    private bool WritesToStream(LinearGroup group) =>
+        !model.Configuration.HasOutputNorms
+        && (group == LinearGroup.AttentionOutput || (group == LinearGroup.MlpOutput && model.Configuration.Experts is null));
 
     // The groups after which something is added to the residual stream.
     private static bool EndsHalf(LinearGroup group) => group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;

@@ -83,6 +83,16 @@ internal sealed class LayerwiseModel : IDisposable
         return new LoadedLayer(new DecoderLayer(Configuration, index, rotary, weights), weights.Values);
     }
 
+    /// <summary>Reads the final norm and the head.</summary>
+    public LoadedHead LoadHead()
+    {
+        using var scope = NewDisposeScope();
+        string name = Configuration.TieWordEmbeddings ? ModelShapes.Embedding : ModelShapes.Head;
+        Tensor head = Load(new TensorShape(name, [Configuration.VocabularySize, Configuration.HiddenSize]));
+        Tensor norm = Load(new TensorShape(ModelShapes.FinalNorm, [Configuration.HiddenSize]));
+        return new LoadedHead(Configuration, norm.DetachFromDisposeScope(), head.DetachFromDisposeScope());
+    }
+
     /// <inheritdoc/>
     public void Dispose() => rotary.Dispose();
 
@@ -125,5 +135,19 @@ internal sealed class LoadedLayer(DecoderLayer layer, IReadOnlyCollection<Parame
         {
             weight.Dispose();
         }
+    }
+}
+
+/// <summary>The final norm and the head, which owns its weights.</summary>
+internal sealed class LoadedHead(ModelConfiguration configuration, Tensor norm, Tensor head) : IDisposable
+{
+    /// <summary>From the residual stream after the last layer, [..., hidden], to logits, [..., vocabulary].</summary>
+    public Tensor Apply(Tensor hidden) => LanguageModelHead.Apply(configuration, hidden, norm, head, hidden.dtype);
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        norm.Dispose();
+        head.Dispose();
     }
 }

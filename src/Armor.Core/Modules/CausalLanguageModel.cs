@@ -136,12 +136,8 @@ public sealed partial class CausalLanguageModel : IDisposable
     public Tensor Head(Tensor hidden)
     {
         ArgumentNullException.ThrowIfNull(hidden);
-        using var scope = NewDisposeScope();
-        var type = _computeType ?? hidden.dtype;
-        var normed = RootMeanSquareNorm.Apply(hidden, _weights[ModelShapes.FinalNorm], Configuration.HasUnitOffsetNorms, Configuration.NormEpsilon, type);
         var head = _weights[Configuration.TieWordEmbeddings ? ModelShapes.Embedding : ModelShapes.Head];
-        var logits = nn.functional.linear(normed, head.to(type));
-        return (Configuration.LogitSoftCap is { } cap ? logits.Over(cap).tanh().Times(cap) : logits).MoveToOuterDisposeScope();
+        return LanguageModelHead.Apply(Configuration, hidden, _weights[ModelShapes.FinalNorm], head, _computeType ?? hidden.dtype);
     }
 
     /// <summary>A weight by its name in the checkpoint; not a copy.</summary>

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Runtime.Factorization;
 using static TorchSharp.torch;
 
@@ -11,12 +12,14 @@ internal sealed class ArmorLinearPruner : ILinearPruner
 {
     private static readonly JsonSerializerOptions Json = new() { NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals };
 
+    private readonly ArmorPrunerOptions options;
     private readonly ArmorPruner pruner;
 
     /// <summary>Makes the pruner.</summary>
     /// <param name="options">Valid options.</param>
     public ArmorLinearPruner(ArmorPrunerOptions options)
     {
+        this.options = options;
         pruner = ArmorPruner.Create(options);
         Moments = MomentsOf(options);
         Pattern = options.Pattern;
@@ -25,6 +28,9 @@ internal sealed class ArmorLinearPruner : ILinearPruner
 
     /// <inheritdoc/>
     public ActivationMoments Moments { get; }
+
+    /// <inheritdoc/>
+    public bool UsesGradients => options.UsesGradients;
 
     /// <inheritdoc/>
     public SparsityPattern Pattern { get; }
@@ -37,11 +43,12 @@ internal sealed class ArmorLinearPruner : ILinearPruner
         string name,
         Tensor weight,
         ActivationStatistics statistics,
+        GradientStatistics? gradients,
         IProgress<double>? progress,
         CancellationToken cancellationToken)
     {
         var losses = progress is null ? null : new LossProgress(progress);
-        PrunedWeight pruned = pruner.Prune(weight, statistics, name, losses, cancellationToken);
+        PrunedWeight pruned = pruner.Prune(weight, statistics, name, gradients, losses, cancellationToken);
         return new PrunedLinear(pruned.Layer, pruned.Loss, pruned.StartLoss, pruned.Notes);
     }
 
@@ -64,7 +71,8 @@ internal sealed class ArmorLinearPruner : ILinearPruner
             return ActivationMoments.Diagonal;
         }
 
-        return options.CrossTarget ? ActivationMoments.Hessian | ActivationMoments.CrossMoment : ActivationMoments.Hessian;
+        ActivationMoments residual = options.ResidualCorrection > 0 ? ActivationMoments.ResidualMoment : 0;
+        return options.CrossTarget ? ActivationMoments.Hessian | ActivationMoments.CrossMoment | residual : ActivationMoments.Hessian;
     }
 
     private static SortedDictionary<string, string> FingerprintOf(ArmorPrunerOptions options)

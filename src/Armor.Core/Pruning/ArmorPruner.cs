@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning.Baselines;
 using Armor.Core.Pruning.Cycles;
 using Armor.Core.Pruning.Losses;
@@ -46,6 +47,10 @@ public sealed class ArmorPruner
     /// <param name="weight">W [d_out, d_in], d_in whole groups of the pattern, finite, any floating type. Not changed.</param>
     /// <param name="statistics">The statistics of its inputs, of dimension d_in.</param>
     /// <param name="name">The tensor's name: part of the seed and of messages.</param>
+    /// <param name="gradients">
+    /// The statistics of the gradients at its outputs, of dimension d_out, by which the outputs are held against each other; or <see langword="null"/>.
+    /// Used by the stages under the full Hessian where <see cref="ArmorPrunerOptions.UsesGradients"/> and no part is the caller's own.
+    /// </param>
     /// <param name="progress">Told after every cycle.</param>
     /// <param name="cancellationToken">Stops between cycles and within long steps.</param>
     /// <returns>The factors and how it went.</returns>
@@ -55,19 +60,20 @@ public sealed class ArmorPruner
         Tensor weight,
         ActivationStatistics statistics,
         string name = "weight",
+        GradientStatistics? gradients = null,
         IProgress<PruningProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(weight);
         ArgumentNullException.ThrowIfNull(statistics);
         ArgumentNullException.ThrowIfNull(name);
-        Check(weight, statistics, name, options.Pattern);
+        Check(weight, statistics, gradients, name, options.Pattern);
 
         long started = Stopwatch.GetTimestamp();
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
         List<string> notes = [];
-        var run = new Run(weight.to(float32).to(CPU).contiguous(), statistics, name, notes, progress, cancellationToken);
+        var run = new Run(weight.to(float32).to(CPU).contiguous(), statistics, UsesGradients ? gradients : null, name, notes, progress, cancellationToken);
         PrunedWeight result = options.Method switch
         {
             PruningMethod.Armor => Factorize(run, BlockSizes.For(options, weight.shape[0], weight.shape[1]), options.Stages),
@@ -77,7 +83,10 @@ public sealed class ArmorPruner
         return result with { Elapsed = Stopwatch.GetElapsedTime(started) };
     }
 
-    private static void Check(Tensor weight, ActivationStatistics statistics, string name, SparsityPattern pattern)
+    // Steps of the caller's own know of H only.
+    private bool UsesGradients => options.UsesGradients && parts is { Loss: null, WrapperOptimizer: null, CoreSelector: null };
+
+    private static void Check(Tensor weight, ActivationStatistics statistics, GradientStatistics? gradients, string name, SparsityPattern pattern)
     {
         string shape = $"[{string.Join(", ", weight.shape)}]";
         if (weight.dim() != 2 || weight.shape[0] == 0 || weight.shape[1] == 0 || weight.shape[1] % pattern.Group != 0)
@@ -89,6 +98,19 @@ public sealed class ArmorPruner
         {
             throw new ArgumentException(
                 $"{name}: expected statistics of dimension {weight.shape[1]} for a weight {shape}; found {statistics.Dimension}.", nameof(statistics));
+        }
+
+        if (gradients is not null && gradients.Dimension != weight.shape[0])
+        {
+            throw new ArgumentException(
+                $"{name}: expected gradient statistics of dimension {weight.shape[0]} for a weight {shape}; found {gradients.Dimension}.", nameof(gradients));
+        }
+
+        if (statistics.ResidualMoment is { } residual && residual.shape[0] != weight.shape[0])
+        {
+            throw new ArgumentException(
+                $"{name}: expected a residual moment [{weight.shape[0]}, {weight.shape[1]}] for a weight {shape}; found [{string.Join(", ", residual.shape)}].",
+                nameof(statistics));
         }
 
         using var scope = NewDisposeScope();
@@ -131,7 +153,7 @@ public sealed class ArmorPruner
         }
 
         StageLoss measure = run.Statistics.Hessian is null ? StageLoss.Diagonal : StageLoss.FullHessian;
-        using PruningFrame frame = PruningFrame.For(weight, run.Statistics, measure, options.HessianDamping, 1, parts.Loss);
+        using PruningFrame frame = Frame(run, weight, measure, 1);
         using var factorization = new ArmorFactorization(pruned, null, null);
         using var start = new ArmorFactorization(LargestMask.NoWagP(weight, h, options.Pattern), null, null);
         return new PrunedWeight(
@@ -161,7 +183,7 @@ public sealed class ArmorPruner
             int cycles = 0;
             for (int index = 0; index < stages.Count; index++)
             {
-                using PruningFrame frame = PruningFrame.For(weight, run.Statistics, stages[index].Loss, options.HessianDamping, sizes.Input ?? options.Pattern.Group, parts.Loss);
+                using PruningFrame frame = Frame(run, weight, stages[index].Loss, sizes.Input ?? options.Pattern.Group);
                 using ArmorFactorization start = frame.Start(mask, sizes);
                 ArmorFactorization next = RunStage(run, frame, start, state, stages[index], (index, stages.Count), out outcome);
                 state?.Dispose();
@@ -222,6 +244,11 @@ public sealed class ArmorPruner
         }
     }
 
+    private PruningFrame Frame(Run run, Tensor weight, StageLoss stage, int inputBlock) =>
+        parts.Loss is { } custom
+            ? PruningFrame.For(weight, custom(run.Statistics))
+            : PruningFrame.For(weight, run.Statistics, run.Gradients, stage, inputBlock, options);
+
     private Tensor Target(Run run)
     {
         if (!options.CrossTarget || run.Statistics.CrossMoment is not { } cross)
@@ -229,7 +256,8 @@ public sealed class ArmorPruner
             return run.Weight;
         }
 
-        Tensor? target = CrossTarget.Of(run.Weight, run.Statistics.Hessian!, cross, options.HessianDamping);
+        Tensor? target = CrossTarget.Of(
+            run.Weight, run.Statistics.Hessian!, cross, options.HessianDamping, run.Statistics.ResidualMoment, options.ResidualCorrection);
         run.Statistics.ReleaseCrossMoment();
         if (target is null)
         {
@@ -245,6 +273,11 @@ public sealed class ArmorPruner
         if (parts.WrapperOptimizer is null && parts.CoreSelector is null
             && options.WrapperAlgorithm == WrapperAlgorithm.LeastSquares && options.CoreAlgorithm == CoreAlgorithm.ExactSweep)
         {
+            if (frame.Loss is TwoSidedLoss twoSided)
+            {
+                return new TwoSidedCycle(twoSided);
+            }
+
             bool couples = frame.Loss.CouplesBlocks(CoreSystems.Unit(state, options.Pattern));
             if (couples && frame.Loss is FullHessianLoss full)
             {
@@ -280,5 +313,11 @@ public sealed class ArmorPruner
     private readonly record struct StageOutcome(double Loss, double StartLoss, int Cycles, StopReason Reason);
 
     private sealed record Run(
-        Tensor Weight, ActivationStatistics Statistics, string Name, List<string> Notes, IProgress<PruningProgress>? Progress, CancellationToken CancellationToken);
+        Tensor Weight,
+        ActivationStatistics Statistics,
+        GradientStatistics? Gradients,
+        string Name,
+        List<string> Notes,
+        IProgress<PruningProgress>? Progress,
+        CancellationToken CancellationToken);
 }

@@ -86,13 +86,14 @@ public sealed record ArmorPrunerOptions
         CoreAlgorithm = CoreAlgorithm.GroupByGradient,
         Stages = [new PruningStage { Loss = StageLoss.NormalizedDiagonal, PolishCycles = 20_000, Momentum = null, EarlyStopping = new EarlyStopping() }],
         CrossTarget = false,
+        GradientWeighting = false,
     };
 
     /// <summary>A good result in the least time.</summary>
     public static ArmorPrunerOptions Fast { get; } = new()
     {
         Preset = nameof(Fast),
-        Stages = [Annealed(40, 12), Full(0, 10)],
+        Stages = [Annealed(40, 12), Full(0, 20)],
     };
 
     /// <summary>The default: close to the best there is, still a hundred times faster than the paper's optimiser.</summary>
@@ -142,7 +143,7 @@ public sealed record ArmorPrunerOptions
     public CoreAlgorithm CoreAlgorithm { get; init; } = CoreAlgorithm.ExactSweep;
 
     /// <summary>The stages, in order. Those that need the Hessian are left out where the statistics have none.</summary>
-    public IReadOnlyList<PruningStage> Stages { get; init; } = [Annealed(150, 60), Full(0, 20)];
+    public IReadOnlyList<PruningStage> Stages { get; init; } = [Annealed(150, 60), Full(20, 20)];
 
     /// <summary>The stage of <see cref="PruningMethod.Dense24"/>.</summary>
     public PruningStage Dense24Stage { get; init; } = Full(40, 40);
@@ -152,6 +153,25 @@ public sealed record ArmorPrunerOptions
 
     /// <summary>Aim at the dense model's outputs where the statistics carry the cross moment, instead of at W itself.</summary>
     public bool CrossTarget { get; init; } = true;
+
+    /// <summary>
+    /// ρ, how much of the residual stream's error a linear that writes to it makes up for (with <see cref="CrossTarget"/>, where the statistics carry the
+    /// residual moment): 0 nothing, 1 all.
+    /// </summary>
+    public double ResidualCorrection { get; init; } = 0.5;
+
+    /// <summary>
+    /// Hold the outputs of a weight against each other by the second moment of their gradients under the full Hessian (the loss tr(G·E·H·Eᵀ)).
+    /// Pruning a model then takes one backward pass of the dense model. The exact algorithms can; the paper's leave it out.
+    /// </summary>
+    public bool GradientWeighting { get; init; } = true;
+
+    /// <summary>Added to the diagonal of the gradients' second moment, as a share of its mean.</summary>
+    public double GradientDamping { get; init; } = 0.05;
+
+    /// <summary>Whether these options make use of gradients: by wish, by algorithm and by method.</summary>
+    public bool UsesGradients =>
+        GradientWeighting && WrapperAlgorithm == WrapperAlgorithm.LeastSquares && CoreAlgorithm == CoreAlgorithm.ExactSweep && UsesFullHessian;
 
     /// <summary>The seed of all random choices, mixed with the tensor's name.</summary>
     public long Seed { get; init; }
@@ -189,6 +209,16 @@ public sealed record ArmorPrunerOptions
             violations.Add($"HessianDamping must be within 0 and 1; found {HessianDamping}.");
         }
 
+        if (!(GradientDamping is >= 0 and <= 1))
+        {
+            violations.Add($"GradientDamping must be within 0 and 1; found {GradientDamping}.");
+        }
+
+        if (!(ResidualCorrection is >= 0 and <= 1))
+        {
+            violations.Add($"ResidualCorrection must be within 0 and 1; found {ResidualCorrection}.");
+        }
+
         if (MaxDegreeOfParallelism < 1)
         {
             violations.Add($"MaxDegreeOfParallelism must be at least 1; found {MaxDegreeOfParallelism}.");
@@ -209,6 +239,13 @@ public sealed record ArmorPrunerOptions
             throw new ArgumentException("The pruner's options are not valid:" + Environment.NewLine + string.Join(Environment.NewLine, violations));
         }
     }
+
+    internal bool UsesFullHessian => Method switch
+    {
+        PruningMethod.Armor => Stages.Any(stage => stage.Loss == StageLoss.FullHessian),
+        PruningMethod.Dense24 => Dense24Stage.Loss == StageLoss.FullHessian,
+        _ => false,
+    };
 
     private static PruningStage Annealed(int annealing, int polish) =>
         new() { Loss = StageLoss.Diagonal, WarmUpCycles = 20, AnnealingCycles = annealing, PolishCycles = polish, EarlyStopping = Settled };

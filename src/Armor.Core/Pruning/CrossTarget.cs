@@ -6,7 +6,8 @@ namespace Armor.Core.Pruning;
 
 /// <summary>
 /// The weight to aim at when the inputs are those of a pruned model: minimising the mean of ‖W·x_d − Ŵ·x_p‖², with H = mean x_p·x_pᵀ and
-/// C = mean x_d·x_pᵀ, is the full-Hessian loss with W replaced by W* = W·(C + δI)·(H + δI)⁻¹.
+/// C = mean x_d·x_pᵀ, is the full-Hessian loss with W replaced by W* = W·(C + δI)·(H + δI)⁻¹. A linear that writes to the residual stream r can make up
+/// for what is missing there as well: with D = mean (r_d − r_p)·x_pᵀ, minimising ‖W·x_d + ρ(r_d − r_p) − Ŵ·x_p‖² adds ρ·D·(H + δI)⁻¹.
 /// </summary>
 internal static class CrossTarget
 {
@@ -17,7 +18,10 @@ internal static class CrossTarget
     /// <param name="secondMoment">H [d_in, d_in].</param>
     /// <param name="crossMoment">C [d_in, d_in].</param>
     /// <param name="damping">δ as a share of the mean of H's diagonal.</param>
-    public static Tensor? Of(Tensor weight, Tensor secondMoment, Tensor crossMoment, double damping)
+    /// <param name="residualMoment">D [d_out, d_in], or null.</param>
+    /// <param name="correction">ρ, the share of what is missing that is made up for.</param>
+    public static Tensor? Of(
+        Tensor weight, Tensor secondMoment, Tensor crossMoment, double damping, Tensor? residualMoment = null, double correction = 0)
     {
         using var scope = NewDisposeScope();
         double mean = secondMoment.diagonal().to(float64).mean().ToDouble();
@@ -41,6 +45,11 @@ internal static class CrossTarget
             long count = Math.Min(StripRows, weight.shape[0] - start);
             Tensor own = weight.narrow(0, start, count).to(float64);
             Tensor right = own.matmul(crossMoment.to(float64)).AddInPlace(own, added);
+            if (residualMoment is not null && correction > 0)
+            {
+                right.AddInPlace(residualMoment.narrow(0, start, count).to(float64), correction);
+            }
+
             target.narrow(0, start, count).copy_(BlockedCholesky.Solve(factor, right.t()).t());
         }
 

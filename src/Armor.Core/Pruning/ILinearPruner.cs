@@ -1,4 +1,5 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Runtime.Factorization;
 using static TorchSharp.torch;
 
@@ -10,6 +11,9 @@ internal interface ILinearPruner
     /// <summary>The moments of the inputs that <see cref="Prune"/> reads where calibration offers them.</summary>
     ActivationMoments Moments { get; }
 
+    /// <summary>Whether <see cref="Prune"/> makes use of gradients, so that a backward pass is worth its time.</summary>
+    bool UsesGradients { get; }
+
     /// <summary>The pattern of the layers that it makes.</summary>
     SparsityPattern Pattern { get; }
 
@@ -20,12 +24,14 @@ internal interface ILinearPruner
     /// <param name="name">The linear, for messages and seeds.</param>
     /// <param name="weight">float32 [d_out, d_in].</param>
     /// <param name="statistics">Of the linear's inputs.</param>
+    /// <param name="gradients">At the linear's outputs, or null.</param>
     /// <param name="progress">Gets the loss as it falls.</param>
     /// <param name="cancellationToken">Stops the work between steps.</param>
     PrunedLinear Prune(
         string name,
         Tensor weight,
         ActivationStatistics statistics,
+        GradientStatistics? gradients,
         IProgress<double>? progress,
         CancellationToken cancellationToken);
 }

@@ -9,6 +9,7 @@ public sealed record ModelPrunerOptions
 {
     private const int DefaultMaxSamples = 128;
     private const int DefaultTokensPerBatch = 4096;
+    private const int DefaultGradientTokens = 32_768;
 
     /// <summary>How each weight is pruned.</summary>
     /// <value>The default is <see cref="ArmorPrunerOptions.Balanced"/>.</value>
@@ -24,6 +25,13 @@ public sealed record ModelPrunerOptions
     /// <summary>How many calibration texts are used, the first ones; each is cut to the model's context less one token.</summary>
     /// <value>The default is 128.</value>
     public int MaxSamples { get; init; } = DefaultMaxSamples;
+
+    /// <summary>
+    /// How many calibration tokens the backward pass of <see cref="ArmorPrunerOptions.GradientWeighting"/> runs over, at least one text: a longer
+    /// calibration set is cut there.
+    /// </summary>
+    /// <value>The default is 32,768.</value>
+    public int GradientTokens { get; init; } = DefaultGradientTokens;
 
     /// <summary>How many tokens go through a layer at once, padding included; bounds the memory of a layer's intermediate values.</summary>
     /// <value>The default is 4096.</value>
@@ -80,6 +88,11 @@ public sealed record ModelPrunerOptions
             violations.Add($"{nameof(TokensPerBatch)} must be at least 1; found {TokensPerBatch}.");
         }
 
+        if (GradientTokens < 1)
+        {
+            violations.Add($"{nameof(GradientTokens)} must be at least 1; found {GradientTokens}.");
+        }
+
         if (MemoryBudget is < 1)
         {
             violations.Add($"{nameof(MemoryBudget)} must be at least 1; found {MemoryBudget}.");
@@ -114,6 +127,7 @@ public sealed record ModelPrunerOptions
     internal IReadOnlyDictionary<string, string> Fingerprint => new SortedDictionary<string, string>(StringComparer.Ordinal)
     {
         [nameof(Calibration)] = Calibration.ToString(),
+        [nameof(GradientTokens)] = GradientTokens.ToString(CultureInfo.InvariantCulture),
         [nameof(TokensPerBatch)] = TokensPerBatch.ToString(CultureInfo.InvariantCulture),
         [nameof(ShardBytes)] = ShardBytes.ToString(CultureInfo.InvariantCulture),
         [nameof(Storage)] = Storage?.ToString() ?? "as the source",

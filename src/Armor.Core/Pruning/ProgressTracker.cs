@@ -17,6 +17,14 @@ internal sealed class ProgressTracker(
     private long ownWeights;
     private TimeSpan? ownStart;
 
+    /// <summary>Work on no linear in particular is about to begin.</summary>
+    /// <param name="what">The work.</param>
+    public void Announce(string what)
+    {
+        current = what;
+        Send(null, isFinished: false, resumed: false);
+    }
+
     /// <summary>A linear is about to be pruned.</summary>
     /// <param name="name">The linear.</param>
     public void Begin(string name)

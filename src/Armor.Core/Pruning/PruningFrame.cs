@@ -1,4 +1,5 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning.Losses;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -35,21 +36,18 @@ internal sealed class PruningFrame : IDisposable
     public double TotalLoss { get; }
 
     /// <summary>Makes the frame of a stage.</summary>
-    /// <param name="weight">W.</param>
-    /// <param name="statistics">The statistics of its inputs.</param>
-    /// <param name="stage">The stage's loss.</param>
-    /// <param name="damping">Added to the Hessian's diagonal, as a share of its mean.</param>
+    /// <param name="weight">W, or the cross target.</param>
+    /// <param name="statistics">Of the inputs.</param>
+    /// <param name="gradients">At the outputs, where the full Hessian's stages take them into account.</param>
+    /// <param name="stage">The loss.</param>
     /// <param name="inputBlock">b_B, the size of a block-diagonal Hessian's blocks.</param>
-    /// <param name="custom">Makes the loss in place of the stage's.</param>
+    /// <param name="options">Its damping.</param>
     public static PruningFrame For(
-        Tensor weight, ActivationStatistics statistics, StageLoss stage, double damping, int inputBlock, Func<ActivationStatistics, IProxyLoss>? custom)
+        Tensor weight, ActivationStatistics statistics, GradientStatistics? gradients, StageLoss stage, int inputBlock,
+        ArmorPrunerOptions options)
     {
         using var scope = NewDisposeScope();
-        if (custom is not null)
-        {
-            return new(weight.alias(), custom(statistics), null, null);
-        }
-
+        double damping = options.HessianDamping;
         switch (stage)
         {
             case StageLoss.NormalizedDiagonal:
@@ -62,10 +60,20 @@ internal sealed class PruningFrame : IDisposable
             case StageLoss.BlockDiagonal:
                 return new(weight.alias(), new BlockDiagonalLoss(statistics.Hessian!, inputBlock, damping), null, null);
             case StageLoss.FullHessian:
-                return new(weight.alias(), new FullHessianLoss(statistics.Hessian!, damping), null, null);
+                IProxyLoss loss = gradients is null
+                    ? new FullHessianLoss(statistics.Hessian!, damping)
+                    : new TwoSidedLoss(statistics.Hessian!, damping, gradients, options.GradientDamping);
+                return new(weight.alias(), loss, null, null);
             default:
                 throw new ArgumentOutOfRangeException(nameof(stage), stage, null);
         }
+    }
+
+    /// <summary>The frame of a loss that the caller brings.</summary>
+    public static PruningFrame For(Tensor weight, IProxyLoss loss)
+    {
+        using var scope = NewDisposeScope();
+        return new(weight.alias(), loss, null, null);
     }
 
     /// <summary>The loss of a factorisation in this frame, relative to <see cref="TotalLoss"/>; infinite where it is not a number.</summary>

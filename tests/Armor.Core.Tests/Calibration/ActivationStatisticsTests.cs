@@ -76,6 +76,22 @@ public class ActivationStatisticsTests
     }
 
     [Test]
+    public void ResidualMomentIsTheMeanOfMissingTimesInputs()
+    {
+        using var scope = NewDisposeScope();
+        Tensor inputs = randn(30, 12);
+        Tensor missing = randn(30, 5);
+        using var accumulator = new ActivationAccumulator("o", 12, ActivationMoments.Hessian | ActivationMoments.CrossMoment | ActivationMoments.ResidualMoment);
+        accumulator.Add(inputs.narrow(0, 0, 11), inputs.narrow(0, 0, 11), missing.narrow(0, 0, 11));
+        accumulator.Add(inputs.narrow(0, 11, 19), inputs.narrow(0, 11, 19), missing.narrow(0, 11, 19));
+        using ActivationStatistics statistics = accumulator.Build();
+        Tensor expected = missing.to(float64).t().mm(inputs.to(float64)) / tensor(30.0, float64);
+        Assert.That((statistics.ResidualMoment! - expected).abs().max().item<double>(), Is.LessThan(1e-5));
+        Assert.That(() => accumulator.Add(inputs, inputs), Throws.ArgumentException.With.Message.Contains("differences of residuals"));
+        Assert.That(() => accumulator.Add(inputs, inputs, missing.narrow(0, 0, 29)), Throws.ArgumentException.With.Message.Contains("[29, 5]"));
+    }
+
+    [Test]
     public void CrossMomentEqualsTheHessianWhenBothStreamsAreEqual()
     {
         using var scope = NewDisposeScope();

@@ -58,6 +58,24 @@ public class CalibrationWalkTests
     }
 
     [Test]
+    public void OnlyLinearsThatWriteToTheStreamGetWhatIsMissingThere()
+    {
+        int[][] sequences = TinyLlama.Sequences(6, seed: 4);
+        using CheckpointFolder checkpoint = CheckpointFolder.Open(folder.Path);
+        using var model = new LayerwiseModel(checkpoint, ModelConfiguration.Load(folder.Path));
+        const ActivationMoments moments = ActivationMoments.Hessian | ActivationMoments.CrossMoment | ActivationMoments.ResidualMoment;
+        foreach (var (place, statistics) in Walk(model, sequences, CalibrationMode.Sequential, moments))
+        {
+            bool writes = place.Item2 is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;
+            Assert.That(statistics.ResidualMoment is not null, Is.EqualTo(writes), place.ToString());
+
+            // No weight was replaced: the streams are equal.
+            Assert.That(statistics.ResidualMoment?.abs().max().item<float>() ?? 0, Is.Zero, place.ToString());
+            statistics.Dispose();
+        }
+    }
+
+    [Test]
     public void KeepingInputsChangesNoBit()
     {
         int[][] sequences = TinyLlama.Sequences(9, seed: 4);

@@ -90,6 +90,19 @@ public sealed class FamilyForwardTests
     }
 
     [Test]
+    public void CappedAttentionIsTheSameInPiecesOfAnyNumberOfQueries([Values(1, 300, 1000)] long mostScores, [Values(null, 3)] int? window)
+    {
+        using var scope = NewDisposeScope();
+        using var generator = new Generator(4);
+        Tensor queries = randn([2, 4, 7, 6], generator: generator);
+        Tensor keys = randn([2, 2, 9, 6], generator: generator);
+        Tensor values = randn([2, 2, 9, 6], generator: generator);
+        Tensor whole = CausalAttention.Attend(queries, keys, values, window, 0.5, 2);
+        Tensor pieces = CausalAttention.Attend(queries, keys, values, window, 0.5, 2, mostScores);
+        Assert.That((whole - pieces).abs().max().item<float>(), Is.LessThan(1e-6));
+    }
+
+    [Test]
     public void ASessionRewoundBehindTheOriginalContextIsRotatedAsAShortOneAgain()
     {
         const string Family = "Phi-3, LongRoPE, partial rotation";

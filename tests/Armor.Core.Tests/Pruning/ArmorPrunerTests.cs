@@ -1,4 +1,5 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning;
 using Armor.Runtime.Factorization;
 using CsCheck;
@@ -190,18 +191,55 @@ public sealed class ArmorPrunerTests
     }
 
     [Test]
-    public void Pruning_leaves_no_tensors_behind()
+    public void A_linear_that_writes_to_the_stream_makes_up_for_a_share_of_what_is_missing_there()
+    {
+        using var scope = NewDisposeScope();
+        var random = new Random(12);
+        double[,] weight = Matrices.Random(random, 8, 16);
+        double[,] h = Matrices.SecondMoment(random, 16);
+
+        // r_d − r_p = M·x_p exactly, and x_d = x_p: so W* is W + ρ·M.
+        double[,] missing = Matrices.Random(random, 8, 16, 0.3);
+        Tensor residual = Matrices.ToTensor(Matrices.Product(missing, h));
+        Tensor? target = CrossTarget.Of(Matrices.ToTensor(weight), tensor(h), tensor(h), 0, residual, 0.5);
+        double[,] found = Matrices.FromTensor(target!);
+        for (int i = 0; i < 8; i++)
+        {
+            for (int j = 0; j < 16; j++)
+            {
+                Assert.That(found[i, j], Is.EqualTo(weight[i, j] + (0.5 * missing[i, j])).Within(1e-4));
+            }
+        }
+    }
+
+    [Test]
+    public void Gradients_of_another_size_are_refused()
+    {
+        using ActivationStatistics statistics = Statistics(16);
+        using Tensor weight = ones(8, 16);
+        using Tensor moment = eye(9);
+        using GradientStatistics gradients = GradientStatistics.FromMoment(moment, 1);
+        Assert.That(
+            () => ArmorPruner.Create(ArmorPrunerOptions.Fast).Prune(weight, statistics, "q_proj", gradients),
+            Throws.ArgumentException.With.Message.Contains("q_proj").And.Message.Contains("dimension 8").And.Message.Contains("found 9"));
+    }
+
+    [TestCase(false)]
+    [TestCase(true)]
+    public void Pruning_leaves_no_tensors_behind(bool weighted)
     {
         using ActivationStatistics statistics = Statistics(16);
         using Tensor weight = Matrices.ToTensor(Matrices.Random(new Random(1), 16, 16));
+        using Tensor moment = Matrices.ToTensor(Matrices.SecondMoment(new Random(2), 16));
+        using GradientStatistics? gradients = weighted ? GradientStatistics.FromMoment(moment, 1) : null;
         ArmorPruner pruner = ArmorPruner.Create(ArmorPrunerOptions.Fast with { BlockSize = 4 });
-        pruner.Prune(weight, statistics);
+        pruner.Prune(weight, statistics, gradients: gradients);
 
         // What other tests left to the collector must not go during the count.
         GC.Collect();
         GC.WaitForPendingFinalizers();
         long before = Tensor.TotalCount;
-        pruner.Prune(weight, statistics);
+        pruner.Prune(weight, statistics, gradients: gradients);
         Assert.That(Tensor.TotalCount, Is.EqualTo(before));
     }
 
@@ -213,7 +251,7 @@ public sealed class ArmorPrunerTests
         using var source = new CancellationTokenSource();
         var progress = new CancelAt(source, 3);
         Assert.That(
-            () => ArmorPruner.Create(ArmorPrunerOptions.Fast).Prune(weight, statistics, "w", progress, source.Token),
+            () => ArmorPruner.Create(ArmorPrunerOptions.Fast).Prune(weight, statistics, "w", null, progress, source.Token),
             Throws.InstanceOf<OperationCanceledException>());
         Assert.That(progress.Reports, Is.EqualTo(3));
     }

@@ -1,4 +1,5 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning;
 using Armor.Runtime.Factorization;
 using static TorchSharp.torch;
@@ -10,12 +11,19 @@ internal class MagnitudeLinearPruner : ILinearPruner
 {
     public ActivationMoments Moments { get; init; } = ActivationMoments.CrossMoment | ActivationMoments.Hessian;
 
+    public bool UsesGradients => false;
+
     public SparsityPattern Pattern => SparsityPattern.TwoFour;
 
     public IReadOnlyDictionary<string, string> Fingerprint { get; init; } = new Dictionary<string, string> { ["pruner"] = "magnitude" };
 
     public PrunedLinear Prune(
-        string name, Tensor weight, ActivationStatistics statistics, IProgress<double>? progress, CancellationToken cancellationToken)
+        string name,
+        Tensor weight,
+        ActivationStatistics statistics,
+        GradientStatistics? gradients,
+        IProgress<double>? progress,
+        CancellationToken cancellationToken)
     {
         Seen(name, statistics);
         double mean = statistics.Diagonal.data<double>().ToArray().Average();

@@ -30,10 +30,16 @@ internal static class PruningEstimator
 
         long tokens = sequences.Sum(sequence => (long)sequence.Length);
         bool two = pruner.Moments.HasFlag(ActivationMoments.CrossMoment) && options.Calibration == CalibrationMode.Sequential;
-        ActivationMoments moments = two ? pruner.Moments : pruner.Moments & ~ActivationMoments.CrossMoment;
+        ActivationMoments moments = pruner.Moments & ~ActivationMoments.ResidualMoment & ~(two ? 0 : ActivationMoments.CrossMoment);
         IReadOnlyList<LinearDescription> linears = ModelShapes.Linears(configuration);
 
         double calibration = TimedCalibration.ForwardSeconds(layerwise, sequences, memory.TokensPerBatch, options.Calibration, two, cancellationToken);
+        if (pruner.UsesGradients)
+        {
+            // Forward, forward again, and backward, which is twice a forward pass.
+            calibration += 4 * calibration / (two ? 2 : 1) * Math.Min(1, (double)options.GradientTokens / tokens);
+        }
+
         var momentSeconds = new Dictionary<int, double>();
         foreach (int columns in linears.Select(linear => linear.Columns).Distinct())
         {

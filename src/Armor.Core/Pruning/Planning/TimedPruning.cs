@@ -97,7 +97,7 @@ internal static class TimedPruning
         for (int repeat = 0; repeat < 3 && (repeat == 0 || budget.Elapsed.TotalSeconds < 0.5); repeat++)
         {
             var marks = new Marks();
-            ArmorPruner.Create(options).Prune(weight, statistics, "measurement", marks, cancellationToken);
+            ArmorPruner.Create(options).Prune(weight, statistics, "measurement", progress: marks, cancellationToken: cancellationToken);
             double total = marks.Total;
             double cycles = 0;
             for (int stage = 0; stage < stages; stage++)

@@ -12,6 +12,7 @@ internal sealed class PruningWorkspace : IDisposable
     private const string LockName = ".lock";
     private const string AssemblyName = "assembled";
     private const string ActivationsName = "activations";
+    private const string GradientsName = "gradients";
 
     private readonly string folder;
     private readonly string output;
@@ -34,6 +35,9 @@ internal sealed class PruningWorkspace : IDisposable
 
     /// <summary>Bytes of what the workspace holds.</summary>
     public long PresentBytes => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length);
+
+    /// <summary>Where the gradients' statistics are; need not exist.</summary>
+    public string GradientFolder => Path.Combine(folder, GradientsName);
 
     /// <summary>The report of the run whose output has its name already, so that only the clean-up is missing; else null.</summary>
     public IReadOnlyList<LinearPruningReport>? Published => IsFilled(output) ? state.Finished : null;
@@ -94,7 +98,7 @@ internal sealed class PruningWorkspace : IDisposable
             else
             {
                 RequireSameRun(folder, state, fingerprint);
-                DeleteAllBut(folder, name => name is StateName or LockName or ActivationsName || name.EndsWith(PartFile.Extension, StringComparison.Ordinal));
+                DeleteAllBut(folder, name => name is StateName or LockName or ActivationsName or GradientsName || name.EndsWith(PartFile.Extension, StringComparison.Ordinal));
             }
 
             return new PruningWorkspace(output, lease, state);

@@ -87,6 +87,19 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
         Sweep(factorization, context, output, residual, m, q, first, true, core);
     }
 
+    /// <summary>Sweeps a tile, some rows in a strip of columns, from its residual: G = X − P·Δ·Q.</summary>
+    /// <param name="context">Seed, noise and means.</param>
+    /// <param name="output">P of the rows, without A.</param>
+    /// <param name="projected">X = Aᵀ·(G·E·H)·Bᵀ of the tile [rows, width].</param>
+    /// <param name="q">Q [1, width, width].</param>
+    /// <param name="first">The strip's first column.</param>
+    /// <param name="core">The rows of the core [rows, d_in], changed in place.</param>
+    internal static void SweepTile(StepContext context, SweepOutput output, Tensor projected, Tensor q, long first, Tensor core)
+    {
+        using var scope = NewDisposeScope();
+        Sweep(null, context, output, projected, null, q, first, true, core);
+    }
+
     // G = Aᵀ·W·(H·Bᵀ) − P·S·Q
     private void SweepSeparable(ArmorFactorization factorization, StepContext context, SweepOutput? output, Tensor core, long width)
     {
@@ -121,7 +134,7 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
     }
 
     private static unsafe void Sweep(
-        ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor x, Tensor? m, Tensor q, long first, bool fromChanges, Tensor core)
+        ArmorFactorization? factorization, StepContext context, SweepOutput output, Tensor x, Tensor? m, Tensor q, long first, bool fromChanges, Tensor core)
     {
         if (context.Pattern != SparsityPattern.TwoFour)
         {
@@ -149,11 +162,11 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
 
     // Patterns other than 2:4.
     private static void SweepPattern(
-        ArmorFactorization factorization, StepContext context, SweepOutput output, Tensor x, Tensor? m, Tensor q, long first, bool fromChanges, Tensor core)
+        ArmorFactorization? factorization, StepContext context, SweepOutput output, Tensor x, Tensor? m, Tensor q, long first, bool fromChanges, Tensor core)
     {
         q = q.Plus(diag_embed(q.diagonal(dim1: 1, dim2: 2).Times(GramRidge))).contiguous();
         long width = q.shape[1];
-        Tensor r = BlockDiagonalProduct.ColumnBlocks(factorization.MultiplyOutputTransposed(BlockDiagonalProduct.Right(x, m)), width);
+        Tensor r = BlockDiagonalProduct.ColumnBlocks(BlockDiagonalProduct.Left(factorization?.OutputBlocks?.transpose(1, 2), BlockDiagonalProduct.Right(x, m).contiguous()), width);
         Tensor t = fromChanges ? zeros_like(r) : bmm(BlockDiagonalProduct.ColumnBlocks(core.narrow(1, first, q.shape[0] * width), width), q);
         PatternSweep.Run(q, r, t, output.Gram, core, first, context);
     }

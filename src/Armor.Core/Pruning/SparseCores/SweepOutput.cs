@@ -16,13 +16,13 @@ internal sealed unsafe class SweepOutput : IDisposable
 
     /// <summary>Lays out A and P.</summary>
     /// <param name="rows">d_out.</param>
-    /// <param name="blocks">The blocks of A [d_out/b_A, b_A, b_A]; <see langword="null"/> for the identity.</param>
-    /// <param name="gram">The blocks of AᵀA.</param>
+    /// <param name="blocks">The blocks of A [d_out/b_A, b_A, b_A]; <see langword="null"/> for the identity, or where the residual is Aᵀ·X already.</param>
+    /// <param name="gram">The blocks of P [d_out/b_A, b_A, b_A]; <see langword="null"/> for the identity.</param>
     /// <param name="lanes">Blocks that go together; <see langword="null"/> for the best on this machine.</param>
     public SweepOutput(long rows, Tensor? blocks, Tensor? gram, int? lanes)
     {
         // Rows without a wrapper are independent; four at a time fill the products.
-        BlockRows = blocks is not null ? (int)blocks.shape[1] : rows % 4 == 0 ? 4 : 1;
+        BlockRows = gram is not null ? (int)gram.shape[1] : rows % 4 == 0 ? 4 : 1;
         Blocks = (int)(rows / BlockRows);
         Lanes = lanes ?? SweepSchedule.LanesFor(Blocks);
         Groups = (Blocks + Lanes - 1) / Lanes;
@@ -32,28 +32,24 @@ internal sealed unsafe class SweepOutput : IDisposable
         Inverse = buffers.Allocate(diagonals);
         Floor = buffers.Allocate(diagonals);
         new Span<float>(Floor, diagonals).Fill(float.PositiveInfinity);
-        if (blocks is null)
-        {
-            for (int block = 0; block < Blocks; block++)
-            {
-                Diagonal(block, null);
-            }
-
-            return;
-        }
-
-        A = buffers.Allocate(Groups * PackLength);
-        P = buffers.Allocate(Groups * PackLength);
         using var scope = NewDisposeScope();
-        Tensor contiguous = blocks.contiguous();
-        float* a = CoreSystems.Pointer(contiguous);
-        float* p = CoreSystems.Pointer(gram!);
+        A = blocks is null ? null : buffers.Allocate(Groups * PackLength);
+        P = gram is null ? null : buffers.Allocate(Groups * PackLength);
+        float* a = blocks is null ? null : CoreSystems.Pointer(blocks.contiguous());
+        float* p = gram is null ? null : CoreSystems.Pointer(gram);
         for (int block = 0; block < Blocks; block++)
         {
             long own = (long)block * BlockRows * BlockRows;
-            Diagonal(block, p + own);
-            Pack(block, a + own, 1, A);
-            Pack(block, p + own, -1, P);
+            Diagonal(block, p is null ? null : p + own);
+            if (a is not null)
+            {
+                Pack(block, a + own, 1, A);
+            }
+
+            if (p is not null)
+            {
+                Pack(block, p + own, -1, P);
+            }
         }
     }
 

@@ -1,5 +1,8 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
+using Armor.Core.Pruning.SparseCores;
+using TorchSharp;
+using static TorchSharp.torch;
 
 namespace Armor.Core.Pruning.Wrappers;
 
@@ -10,6 +13,23 @@ namespace Armor.Core.Pruning.Wrappers;
 /// <remarks>All arrays are row-major. A strip has many blocks only where they are small, so plain loops over rows do.</remarks>
 internal static class BlockGaussSeidel
 {
+    /// <summary>Finds the changes of all blocks, all tensors float64; gram's diagonal blocks are inverted with a small ridge.</summary>
+    /// <param name="gram">UᵀU [count·size, count·size].</param>
+    /// <param name="right">U_jᵀF_j [count, size, size]; used up.</param>
+    /// <param name="hessian">H of the strip [count·size, count·size].</param>
+    /// <param name="hessianInverses">H_jj⁻¹ [count, size, size].</param>
+    /// <returns>The changes [count, size, size], float32, and what they add to the loss.</returns>
+    public static (Tensor Changes, double Loss) Solve(Tensor gram, Tensor right, Tensor hessian, Tensor hessianInverses)
+    {
+        using var scope = NewDisposeScope();
+        (long count, long size) = (right.shape[0], right.shape[1]);
+        Tensor own = stack([.. Enumerable.Range(0, (int)count).Select(block => gram.narrow(0, block * size, size).narrow(1, block * size, size))]);
+        double[] changes = new double[count * size * size];
+        double added = Solve(
+            (int)count, (int)size, Values(gram), Values(right), Values(hessian), Values(ProximalSolve.Inverse(own)), Values(hessianInverses), changes);
+        return (tensor(changes).view(count, size, size).to(float32).to(gram.device).MoveToOuterDisposeScope(), added);
+    }
+
     /// <summary>Finds the changes of all blocks; a block whose change is not finite stays as it is (zero).</summary>
     /// <param name="count">Blocks in the strip.</param>
     /// <param name="size">b_B.</param>
@@ -80,6 +100,9 @@ internal static class BlockGaussSeidel
     }
 
     // c (+)= scale·a·b, all [size, size] with the given strides.
+    // The memory of a float64 tensor, brought to the CPU if need be; valid within the caller's dispose scope.
+    private static unsafe Span<double> Values(Tensor tensor) => new(CoreSystems.Pointer(tensor.cpu().contiguous()), checked((int)tensor.numel()));
+
     private static void Multiply(
         ReadOnlySpan<double> a, int strideA, ReadOnlySpan<double> b, int strideB, Span<double> c, int size, double scale, bool add)
     {

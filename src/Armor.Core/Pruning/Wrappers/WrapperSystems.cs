@@ -26,7 +26,20 @@ internal static class WrapperSystems
     public static Tensor HessianInverses(IProxyLoss loss, long columns, long size)
     {
         using var scope = NewDisposeScope();
-        Tensor blocks = HessianBlocks.Gather(loss, 0, columns, size).to(float64);
+        return Inverses(HessianBlocks.Gather(loss, 0, columns, size)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>The inverses of G's diagonal blocks [d_out/b, b, b], float64, with a small relative ridge.</summary>
+    public static Tensor OutputInverses(OutputHessian hessian, long size)
+    {
+        using var scope = NewDisposeScope();
+        return Inverses(stack([.. Enumerable.Range(0, (int)(hessian.Dimension / size)).Select(i => hessian.Block(i * size, size))])).MoveToOuterDisposeScope();
+    }
+
+    private static Tensor Inverses(Tensor symmetric)
+    {
+        using var scope = NewDisposeScope();
+        Tensor blocks = symmetric.to(float64);
         Tensor diagonal = blocks.diagonal(dim1: 1, dim2: 2);
         Tensor ridge = diagonal.Times(HessianRidge).Plus(diagonal.mean().Times(1e-12)).Plus(1e-30);
         return linalg.inv(blocks.Plus(diag_embed(ridge))).MoveToOuterDisposeScope();

@@ -1,0 +1,120 @@
+using Armor.Core.Calibration.Gradients;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning.Losses;
+
+/// <summary>
+/// G of a loss tr(G·E·H·Eᵀ): damped, scaled to a mean diagonal of 1, block diagonal as <see cref="GradientStatistics"/> has it. Results belong to the
+/// caller's dispose scope.
+/// </summary>
+internal sealed class OutputHessian : IDisposable
+{
+    private readonly (long First, long Count, Tensor Values)[] blocks;
+
+    /// <summary>Makes G.</summary>
+    /// <param name="gradients">The statistics of the gradients at the linear's output.</param>
+    /// <param name="damping">Added to the diagonal, as a share of its mean.</param>
+    /// <exception cref="ArgumentOutOfRangeException">The damping is negative.</exception>
+    public OutputHessian(GradientStatistics gradients, double damping)
+    {
+        ArgumentNullException.ThrowIfNull(gradients);
+        ArgumentOutOfRangeException.ThrowIfNegative(damping);
+        using var scope = NewDisposeScope();
+        Tensor diagonal = cat([.. gradients.Blocks.Select(block => block.diagonal().to(float64))]);
+        double mean = diagonal.mean().ToDouble();
+        long first = 0;
+        blocks = new (long, long, Tensor)[gradients.Blocks.Count];
+        for (int index = 0; index < blocks.Length; index++)
+        {
+            Tensor block = gradients.Blocks[index];
+            long count = block.shape[0];
+            Tensor identity = eye(count, dtype: float64);
+
+            // Without any gradient all outputs count alike.
+            Tensor scaled = mean > 0 ? block.to(float64).Over(mean).Plus(identity.Times(damping)).Over(1 + damping) : identity;
+            blocks[index] = (first, count, scaled.to(float32).contiguous().DetachFromDisposeScope());
+            first += count;
+        }
+
+        Dimension = first;
+    }
+
+    /// <summary>d_out.</summary>
+    public long Dimension { get; }
+
+    /// <summary>G·X.</summary>
+    /// <param name="x">[d_out, n].</param>
+    /// <returns>[d_out, n].</returns>
+    public Tensor Multiply(Tensor x)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        using var scope = NewDisposeScope();
+        return cat([.. blocks.Select(block => block.Values.matmul(x.narrow(0, block.First, block.Count)))]).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Rows of G·X.</summary>
+    /// <param name="x">[d_out, n].</param>
+    /// <param name="first">The first row wanted.</param>
+    /// <param name="count">The number of rows wanted.</param>
+    /// <returns>[count, n].</returns>
+    public Tensor MultiplyRows(Tensor x, long first, long count)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        using var scope = NewDisposeScope();
+        return cat([.. Meeting(first, count).Select(part =>
+            part.Values.narrow(0, part.From, part.Count).matmul(x.narrow(0, part.BlockFirst, part.Values.shape[0])))]).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>A square block on G's diagonal.</summary>
+    /// <param name="first">The block's first row and column.</param>
+    /// <param name="size">The block's size.</param>
+    /// <returns>[size, size].</returns>
+    public Tensor Block(long first, long size)
+    {
+        using var scope = NewDisposeScope();
+        Tensor[] parts = [.. Meeting(first, size).Select(part => part.Values.narrow(0, part.From, part.Count).narrow(1, part.From, part.Count))];
+        return (parts.Length == 1 ? parts[0].clone() : block_diag(parts)).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Takes G[below, first .. first + count)·X off the rows of Y below first + count.</summary>
+    /// <param name="y">[d_out, n]; changed.</param>
+    /// <param name="x">[count, n].</param>
+    /// <param name="first">The first column of G that X meets.</param>
+    public void SubtractBelow(Tensor y, Tensor x, long first)
+    {
+        using var scope = NewDisposeScope();
+        foreach ((long blockFirst, Tensor values, long from, long count) in Meeting(first, x.shape[0]))
+        {
+            long rest = values.shape[0] - from - count;
+            if (rest > 0)
+            {
+                Tensor own = x.narrow(0, blockFirst + from - first, count);
+                y.narrow(0, blockFirst + from + count, rest).sub_(values.narrow(0, from + count, rest).narrow(1, from, count).matmul(own));
+            }
+        }
+    }
+
+    /// <summary>Frees the blocks.</summary>
+    public void Dispose()
+    {
+        foreach ((_, _, Tensor values) in blocks)
+        {
+            values.Dispose();
+        }
+    }
+
+    // The parts of rows first .. first + count within each block: From counts from the block's own first row.
+    private IEnumerable<(long BlockFirst, Tensor Values, long From, long Count)> Meeting(long first, long count)
+    {
+        foreach ((long blockFirst, long blockCount, Tensor values) in blocks)
+        {
+            long from = Math.Max(first, blockFirst);
+            long to = Math.Min(first + count, blockFirst + blockCount);
+            if (from < to)
+            {
+                yield return (blockFirst, values, from - blockFirst, to - from);
+            }
+        }
+    }
+}
