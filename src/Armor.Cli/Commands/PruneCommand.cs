@@ -192,6 +192,7 @@ internal static class PruneCommand
             ["loss"] = linear.Loss,
             ["startLoss"] = linear.StartLoss,
             ["seconds"] = linear.Seconds,
+            ["notes"] = new JsonArray([.. linear.Notes.Select(note => (JsonNode)note)]),
         })]),
         ["bytes"] = report.Bytes,
         ["denseBytes"] = report.DenseBytes,
@@ -214,7 +215,7 @@ internal static class PruneCommand
         }
 
         console.Write(table);
-        foreach (LinearPruningReport linear in report.Linears)
+        foreach (LinearPruningReport linear in report.Noted)
         {
             foreach (string note in linear.Notes)
             {
@@ -225,5 +226,9 @@ internal static class PruneCommand
         string share = Numbers.Invariant($"{(double)report.Bytes / report.DenseBytes:0.0000}");
         console.WriteLine(Numbers.Invariant($"{report.Linears.Count} linears in {Numbers.Seconds(report.Seconds)}: {Numbers.Bytes(report.Bytes)}, ")
             + $"{share} of {Numbers.Bytes(report.DenseBytes)} dense in bfloat16.");
+        if (report.Noted.Any())
+        {
+            console.WriteLine($"{report.Noted.Count()} of {report.Linears.Count} linears needed damping or a fall-back, or had unusual input: see above.");
+        }
     }
 }

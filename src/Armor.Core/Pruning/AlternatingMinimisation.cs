@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Armor.Core.Pruning.Cycles;
 using Armor.Runtime.Factorization;
 using TorchSharp;
@@ -57,6 +58,9 @@ internal sealed class AlternatingMinimisation : IDisposable
 
     /// <summary>Cycles run.</summary>
     public int Cycles { get; private set; }
+
+    /// <summary>Cycles that ended without a finite loss.</summary>
+    public int FailedCycles { get; private set; }
 
     /// <summary>The best state; owned by this loop.</summary>
     public ArmorFactorization Best => best;
@@ -205,8 +209,24 @@ internal sealed class AlternatingMinimisation : IDisposable
             MaxDegreeOfParallelism = threads,
             CancellationToken = cancellationToken,
         };
-        double loss = frame.Relative(cycle.Step(current, context));
+        double loss;
+        try
+        {
+            loss = frame.Relative(cycle.Step(current, context));
+        }
+        catch (ExternalException exception) when (!exception.Message.Contains("memory", StringComparison.OrdinalIgnoreCase))
+        {
+            // libtorch's solvers refuse a state that has overflowed.
+            loss = double.PositiveInfinity;
+        }
+
         Cycles++;
+        if (!double.IsFinite(loss))
+        {
+            FailedCycles++;
+            current.CopyFrom(best);
+        }
+
         if (loss < BestLoss)
         {
             BestLoss = loss;

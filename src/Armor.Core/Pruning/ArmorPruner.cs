@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Armor.Core.Calibration;
 using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning.Baselines;
@@ -23,6 +24,9 @@ namespace Armor.Core.Pruning;
 /// </example>
 public sealed class ArmorPruner
 {
+    // Two evaluations of one loss in float32 agree to about this.
+    private const double LossRounding = 1e-5;
+
     private readonly ArmorPrunerOptions options;
     private readonly ArmorPrunerParts parts;
 
@@ -73,14 +77,15 @@ public sealed class ArmorPruner
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
         List<string> notes = [];
-        var run = new Run(weight.to(float32).to(CPU).contiguous(), statistics, UsesGradients ? gradients : null, name, notes, progress, cancellationToken);
+        using var input = PruningInput.Of(weight, statistics, notes);
+        var run = new Run(input.Weight, input.Statistics, UsesGradients ? gradients : null, name, notes, progress, cancellationToken);
         PrunedWeight result = options.Method switch
         {
             PruningMethod.Armor => Factorize(run, BlockSizes.For(options, weight.shape[0], weight.shape[1]), options.Stages),
             PruningMethod.Dense24 => Factorize(run, default, [options.Dense24Stage]),
             _ => Mask(run),
         };
-        return result with { Elapsed = Stopwatch.GetElapsedTime(started) };
+        return result with { Layer = input.Restore(result.Layer), Elapsed = Stopwatch.GetElapsedTime(started) };
     }
 
     // Steps of the caller's own know of H only.
@@ -114,10 +119,10 @@ public sealed class ArmorPruner
         }
 
         using var scope = NewDisposeScope();
-        long bad = weight.isfinite().logical_not().sum().ToInt64();
+        long bad = weight.to(float32).isfinite().logical_not().sum().ToInt64();
         if (bad > 0)
         {
-            throw new ArgumentException($"{name}: expected finite values; found {bad} that are NaN or infinite.", nameof(weight));
+            throw new ArgumentException($"{name}: expected finite values; found {bad} that are NaN, infinite or beyond float32.", nameof(weight));
         }
     }
 
@@ -126,6 +131,7 @@ public sealed class ArmorPruner
     {
         Tensor weight = run.Weight;
         Tensor h = run.Statistics.Diagonal;
+        double damping = options.HessianDamping;
         Tensor pruned;
         switch (options.Method)
         {
@@ -141,28 +147,42 @@ public sealed class ArmorPruner
             case PruningMethod.SparseGpt:
                 Tensor hessian = run.Statistics.Hessian
                     ?? throw new ArgumentException($"{run.Name}: SparseGPT needs statistics with a Hessian; found the diagonal only.", nameof(run));
-                (pruned, double damping) = SparseGpt.Prune(weight, hessian, options.HessianDamping, options.Pattern, run.CancellationToken);
-                if (damping > options.HessianDamping)
-                {
-                    run.Notes.Add($"The Hessian could be factorised only with damping {damping:g2} instead of {options.HessianDamping:g2}.");
-                }
-
+                (pruned, damping) = SparseGpt.Prune(weight, hessian, options.HessianDamping, options.Pattern, run.CancellationToken);
+                NoteDamping(run, damping);
                 break;
             default:
                 throw new InvalidOperationException($"Unknown method {options.Method}.");
         }
 
         StageLoss measure = run.Statistics.Hessian is null ? StageLoss.Diagonal : StageLoss.FullHessian;
-        using PruningFrame frame = Frame(run, weight, measure, 1);
+        using PruningFrame frame = Frame(run, weight, measure, 1, damping);
         using var factorization = new ArmorFactorization(pruned, null, null);
         using var start = new ArmorFactorization(LargestMask.NoWagP(weight, h, options.Pattern), null, null);
         return new PrunedWeight(
-            LayerFolding.ToLayer(factorization, options.Pattern), frame.RelativeLoss(factorization), frame.RelativeLoss(start), 0, StopReason.CyclesDone, default, run.Notes);
+            LayerFolding.ToLayer(factorization, options.Pattern), frame.RelativeLoss(factorization), frame.RelativeLoss(start), 0, StopReason.CyclesDone, default, run.Notes)
+        {
+            HessianDamping = damping,
+        };
+    }
+
+    private void NoteDamping(Run run, double damping)
+    {
+        if (damping > options.HessianDamping)
+        {
+            run.Notes.Add(string.Create(
+                CultureInfo.InvariantCulture,
+                $"The Hessian was not positive definite with damping {options.HessianDamping:g2}; {damping:g2} was needed."));
+        }
+
+        if (run.Statistics.TokenCount < run.Statistics.Dimension)
+        {
+            run.Notes.Add(
+                $"Fewer calibration tokens ({run.Statistics.TokenCount}) than inputs ({run.Statistics.Dimension}): the Hessian is singular but for its damping.");
+        }
     }
 
     private PrunedWeight Factorize(Run run, BlockSizes sizes, IReadOnlyList<PruningStage> wanted)
     {
-        Tensor weight = Target(run);
         List<PruningStage> stages = [.. wanted.Where(stage => !stage.NeedsHessian || run.Statistics.Hessian is not null || parts.Loss is not null)];
         if (stages.Count == 0)
         {
@@ -175,6 +195,7 @@ public sealed class ArmorPruner
         }
 
         using var scope = NewDisposeScope();
+        (Tensor weight, double damping) = Target(run, stages.Exists(stage => stage.NeedsHessian) && parts.Loss is null);
         Tensor mask = LargestMask.Largest(WeightNormalization.Of(weight).Weight.Squared() * run.Statistics.Diagonal.to(float32), options.Pattern);
         ArmorFactorization? state = null;
         try
@@ -183,20 +204,51 @@ public sealed class ArmorPruner
             int cycles = 0;
             for (int index = 0; index < stages.Count; index++)
             {
-                using PruningFrame frame = Frame(run, weight, stages[index].Loss, sizes.Input ?? options.Pattern.Group);
+                using PruningFrame frame = Frame(run, weight, stages[index].Loss, sizes.Input ?? options.Pattern.Group, damping);
                 using ArmorFactorization start = frame.Start(mask, sizes);
                 ArmorFactorization next = RunStage(run, frame, start, state, stages[index], (index, stages.Count), out outcome);
                 state?.Dispose();
                 state = next;
                 cycles += outcome.Cycles;
+                if (index == stages.Count - 1)
+                {
+                    outcome = Settle(run, frame, start, state, outcome);
+                }
             }
 
-            return new PrunedWeight(LayerFolding.ToLayer(state!, options.Pattern), outcome.Loss, outcome.StartLoss, cycles, outcome.Reason, default, run.Notes);
+            return new PrunedWeight(LayerFolding.ToLayer(state!, options.Pattern), outcome.Loss, outcome.StartLoss, cycles, outcome.Reason, default, run.Notes)
+            {
+                HessianDamping = damping,
+            };
         }
         finally
         {
             state?.Dispose();
         }
+    }
+
+    // Folds the last state, and measures once more what is about to be stored: should folding or rounding have lifted it above the NoWag-P start, that
+    // is the result.
+    private static StageOutcome Settle(Run run, PruningFrame frame, ArmorFactorization start, ArmorFactorization state, StageOutcome outcome)
+    {
+        LayerFolding.Fold(state);
+        using ArmorFactorization entered = state.Clone();
+        frame.Enter(entered);
+        double loss = frame.RelativeLoss(entered);
+        if (loss <= outcome.StartLoss)
+        {
+            return outcome with { Loss = loss };
+        }
+
+        state.CopyFrom(start);
+        frame.Leave(state);
+        LayerFolding.Fold(state);
+        if (!(loss <= outcome.StartLoss * (1 + LossRounding)))
+        {
+            run.Notes.Add("The optimised factors ended above NoWag-P; the result is NoWag-P.");
+        }
+
+        return outcome with { Loss = outcome.StartLoss };
     }
 
     // Runs a stage from the better of the NoWag-P start and what the stages before have reached, so that no stage ends above either.
@@ -233,6 +285,11 @@ public sealed class ArmorPruner
             loop.Anneal(stage);
             StopReason reason = loop.Polish(stage.PolishCycles, stage.Momentum, stage.EarlyStopping);
             loop.Confirm();
+            if (loop.FailedCycles > 0)
+            {
+                run.Notes.Add($"{loop.FailedCycles} cycles of stage {place.Index + 1} ({stage.Loss}) had no finite loss and were taken back.");
+            }
+
             outcome = new StageOutcome(loop.BestLoss, startLoss, loop.Cycles, reason);
             ArmorFactorization result = loop.Best.Clone();
             frame.Leave(result);
@@ -244,27 +301,49 @@ public sealed class ArmorPruner
         }
     }
 
-    private PruningFrame Frame(Run run, Tensor weight, StageLoss stage, int inputBlock) =>
+    private PruningFrame Frame(Run run, Tensor weight, StageLoss stage, int inputBlock, double damping) =>
         parts.Loss is { } custom
             ? PruningFrame.For(weight, custom(run.Statistics))
-            : PruningFrame.For(weight, run.Statistics, run.Gradients, stage, inputBlock, options);
+            : PruningFrame.For(weight, run.Statistics, run.Gradients, stage, inputBlock, options with { HessianDamping = damping });
 
-    private Tensor Target(Run run)
+    // What to come near to, and the damping with which the Hessian is positive definite.
+    private (Tensor Target, double Damping) Target(Run run, bool needsHessian)
     {
-        if (!options.CrossTarget || run.Statistics.CrossMoment is not { } cross)
+        double damping = options.HessianDamping;
+        Tensor? target = null;
+        if (options.CrossTarget && run.Statistics.CrossMoment is { } cross)
         {
-            return run.Weight;
+            // Its factorisation tells whether the damping is enough; where there is next to none, rounding must be thought of too.
+            Tensor hessian = run.Statistics.Hessian!;
+            damping = damping < HessianConditioning.LeastRaised ? HessianConditioning.PositiveDamping(hessian, damping) : damping;
+            target = Solve();
+            while (target is null && damping < HessianConditioning.MostDamping)
+            {
+                damping *= 10;
+                target = Solve();
+            }
+
+            Tensor? Solve() =>
+                CrossTarget.Of(run.Weight, hessian, cross, damping, run.Statistics.ResidualMoment, options.ResidualCorrection);
+
+            run.Statistics.ReleaseCrossMoment();
+            if (target is null)
+            {
+                run.Notes.Add("The cross target had no finite solution; the weight itself was the target.");
+            }
         }
 
-        Tensor? target = CrossTarget.Of(
-            run.Weight, run.Statistics.Hessian!, cross, options.HessianDamping, run.Statistics.ResidualMoment, options.ResidualCorrection);
-        run.Statistics.ReleaseCrossMoment();
-        if (target is null)
+        if (target is null && needsHessian)
         {
-            run.Notes.Add("The cross target had no finite solution; the weight itself was the target.");
+            damping = HessianConditioning.PositiveDamping(run.Statistics.Hessian!, options.HessianDamping);
         }
 
-        return target ?? run.Weight;
+        if (target is not null || needsHessian)
+        {
+            NoteDamping(run, damping);
+        }
+
+        return (target ?? run.Weight, damping);
     }
 
     // The default algorithms share products within a cycle; anything else goes step by step.

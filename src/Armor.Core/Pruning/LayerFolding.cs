@@ -10,7 +10,8 @@ namespace Armor.Core.Pruning;
 /// </summary>
 internal static class LayerFolding
 {
-    public static ArmorLayer ToLayer(ArmorFactorization factorization, SparsityPattern pattern)
+    /// <summary>Gives the columns of A and the rows of B unit norm.</summary>
+    public static void Fold(ArmorFactorization factorization)
     {
         using var scope = NewDisposeScope();
         Tensor core = factorization.Core;
@@ -30,10 +31,20 @@ internal static class LayerFolding
             core = core * norms.view(1, -1);
         }
 
+        factorization.Core = core;
+        factorization.OutputBlocks = a;
+        factorization.InputBlocks = b;
+    }
+
+    /// <summary>Packs the factors as they are.</summary>
+    public static ArmorLayer ToLayer(ArmorFactorization factorization, SparsityPattern pattern)
+    {
+        using var scope = NewDisposeScope();
+        Tensor core = factorization.Core;
         int rows = (int)core.shape[0];
         int columns = (int)core.shape[1];
         var sparse = SparseCore.FromDense(core.contiguous().data<float>().ToArray(), rows, columns, pattern);
-        return new ArmorLayer(Wrapper(a), sparse, Wrapper(b));
+        return new ArmorLayer(Wrapper(factorization.OutputBlocks), sparse, Wrapper(factorization.InputBlocks));
     }
 
     private static Tensor Norms(Tensor blocks, long dimension)

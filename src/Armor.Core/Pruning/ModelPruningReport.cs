@@ -5,6 +5,9 @@ namespace Armor.Core.Pruning;
 /// <param name="Seconds">Wall time of this run; a resumed run counts only its own part.</param>
 public sealed record ModelPruningReport(IReadOnlyList<LinearPruningReport> Linears, double Seconds)
 {
+    /// <summary>The linears with <see cref="LinearPruningReport.Notes"/>: those that needed more damping or a fall-back, or were fed unusual input.</summary>
+    public IEnumerable<LinearPruningReport> Noted => Linears.Where(linear => linear.Notes.Count > 0);
+
     /// <summary>Bytes of the pruned linears on disk: core values, core mask and wrappers, without biases.</summary>
     public long Bytes => Linears.Sum(linear => linear.Bytes);
 

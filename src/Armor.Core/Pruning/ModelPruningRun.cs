@@ -259,7 +259,7 @@ internal sealed class ModelPruningRun(
     {
         var stopwatch = Stopwatch.StartNew();
         PrunedLinear pruned = pruner.Prune(name, weight, statistics, gradients, tracker, cancellationToken);
-        ArmorLayer layer = pruned.Layer.RoundedTo(storage);
+        (ArmorLayer layer, string? note) = StorageRange.Round(pruned.Layer, storage);
         RequireFinite(name, layer, storage);
         return (layer, new LinearPruningReport
         {
@@ -272,7 +272,7 @@ internal sealed class ModelPruningRun(
             StartLoss = pruned.StartLoss,
             Seconds = stopwatch.Elapsed.TotalSeconds,
             Bytes = layer.StorageBytes(storage),
-            Notes = [.. statistics.Notes, .. pruned.Notes],
+            Notes = [.. statistics.Notes, .. pruned.Notes, .. note is null ? (string[])[] : [note]],
         });
     }
 

@@ -11,4 +11,8 @@ namespace Armor.Core.Pruning;
 /// <param name="Elapsed">Time taken.</param>
 /// <param name="Notes">What had to be done about unusual input, one sentence each: more damping, a stage left out, a fall-back.</param>
 public sealed record PrunedWeight(
-    ArmorLayer Layer, double Loss, double StartLoss, int Cycles, StopReason StopReason, TimeSpan Elapsed, IReadOnlyList<string> Notes);
+    ArmorLayer Layer, double Loss, double StartLoss, int Cycles, StopReason StopReason, TimeSpan Elapsed, IReadOnlyList<string> Notes)
+{
+    /// <summary>The damping of the Hessian, as a share of the mean of its diagonal: the options' own, or more where that left it indefinite.</summary>
+    public double HessianDamping { get; init; }
+}

@@ -61,7 +61,7 @@ internal sealed class FactorTrainer(
             }
         }
 
-        while (position.Step < plan.Steps && position.SinceBest < options.Patience && position.Restarts < MostRestarts)
+        while (position.Step < plan.Steps && position.SinceLowest < options.Patience && position.Restarts < MostRestarts)
         {
             cancellationToken.ThrowIfCancellationRequested();
             Step();
@@ -116,16 +116,16 @@ internal sealed class FactorTrainer(
     private void Measure()
     {
         position.Latest = factors.AsStored(storage, measure);
+
+        // While the rate is high the loss may stand above the start for long: patience looks at the training's own lowest.
+        bool falls = position.Latest < position.Lowest;
+        position.SinceLowest = falls ? 0 : position.SinceLowest + 1;
+        position.Lowest = falls ? position.Latest : position.Lowest;
         if (position.Latest < position.Best)
         {
             using var withoutGradients = no_grad();
             position.Best = position.Latest;
-            position.SinceBest = 0;
             best.copy_(factors.Values);
-        }
-        else
-        {
-            position.SinceBest++;
         }
     }
 

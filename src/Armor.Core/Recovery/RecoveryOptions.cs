@@ -70,7 +70,7 @@ public sealed record RecoveryOptions
     /// <value>The default is 50.</value>
     public int EvaluationSteps { get; init; } = DefaultEvaluationSteps;
 
-    /// <summary>Training stops after this many measurements in a row without a new best.</summary>
+    /// <summary>Training stops after this many measurements in a row without a new lowest one; the start does not count as one.</summary>
     /// <value>The default is 6.</value>
     public int Patience { get; init; } = DefaultPatience;
 

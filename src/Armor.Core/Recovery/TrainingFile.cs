@@ -26,8 +26,11 @@ internal sealed record TrainingPosition
     /// <summary>The latest measurement.</summary>
     public double Latest { get; set; }
 
-    /// <summary>Measurements since the best one.</summary>
-    public int SinceBest { get; set; }
+    /// <summary>The lowest measurement after the start.</summary>
+    public double Lowest { get; set; } = double.PositiveInfinity;
+
+    /// <summary>Measurements since the lowest one.</summary>
+    public int SinceLowest { get; set; }
 
     /// <summary>What rates are multiplied by.</summary>
     public double RateFactor { get; set; } = 1;

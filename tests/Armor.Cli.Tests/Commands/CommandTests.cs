@@ -75,7 +75,7 @@ public sealed class CommandTests
         Assert.That(prune.Code, Is.Zero, prune.ToString());
         Assert.That(Keys(prune.Json), Is.EqualTo((string[])["layers", "bytes", "denseBytes", "seconds"]));
         JsonElement layer = prune.Json.GetProperty("layers")[0];
-        Assert.That(Keys(layer), Is.EqualTo((string[])[.. LayerKeys, "loss", "startLoss", "seconds"]));
+        Assert.That(Keys(layer), Is.EqualTo((string[])[.. LayerKeys, "loss", "startLoss", "seconds", "notes"]));
         Assert.That(prune.Json.GetProperty("layers").GetArrayLength(), Is.EqualTo(7));
         Assert.That(layer.GetProperty("loss").GetDouble(), Is.LessThan(layer.GetProperty("startLoss").GetDouble()));
         Assert.That(Directory.Exists(pruned + ".partial"), Is.False);

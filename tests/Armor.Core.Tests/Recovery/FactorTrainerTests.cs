@@ -50,6 +50,17 @@ public class FactorTrainerTests
     }
 
     [Test]
+    public void AboveTheStartButFallingIsNoReasonToStop()
+    {
+        using TrainableFactors factors = Factors();
+        double[] losses = [1, 9, 8, 7, 6, 5, 0.5];
+        int measured = 0;
+        using FactorTrainer trainer = Create(factors, Quick, steps: 12, accumulate: _ => 1, measure: () => losses[measured++]);
+        TrainingOutcome outcome = trainer.Run();
+        Assert.That((outcome.After, outcome.Steps, outcome.Stop), Is.EqualTo((0.5, 12, RecoveryStop.Finished)));
+    }
+
+    [Test]
     public void AStartThatIsNotFiniteIsRefused()
     {
         using TrainableFactors factors = Factors();

@@ -81,7 +81,7 @@ internal static class SparseGpt
 
     private static (Tensor Factor, double Damping) InverseFactor(Tensor secondMoment, Tensor dead, double damping)
     {
-        for (double used = damping; ; used *= 10)
+        for (double used = damping; ; used = Math.Max(10 * used, HessianConditioning.LeastRaised))
         {
             using var scope = NewDisposeScope();
             Tensor h = HessianConditioning.Damped(secondMoment, used);

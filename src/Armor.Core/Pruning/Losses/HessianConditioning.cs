@@ -28,6 +28,35 @@ internal static class HessianConditioning
         return usable.MoveToOuterDisposeScope();
     }
 
+    /// <summary>The first damping that is tried where none was asked for and one is needed.</summary>
+    public const double LeastRaised = 1e-4;
+
+    /// <summary>Damping beyond which H counts for nothing.</summary>
+    public const double MostDamping = 1e8;
+
+    // H is used in float32, which may take this share of its largest entry from an eigenvalue.
+    private const double Margin = 1e-7;
+
+    /// <summary>The least damping, raised tenfold from the one wanted, with which H is positive definite in float32.</summary>
+    /// <param name="hessian">H [d_in, d_in].</param>
+    /// <param name="damping">A share of the mean of H's diagonal.</param>
+    public static double PositiveDamping(Tensor hessian, double damping)
+    {
+        for (; damping < MostDamping; damping = Math.Max(10 * damping, LeastRaised))
+        {
+            using var scope = NewDisposeScope();
+            Tensor h = Damped(hessian, damping);
+            Tensor diagonal = h.diagonal();
+            diagonal.AddInPlace(ones_like(diagonal), -Margin * diagonal.max().ToDouble());
+            if (BlockedCholesky.FactorInPlace(h))
+            {
+                break;
+            }
+        }
+
+        return damping;
+    }
+
     /// <summary>H + damping·mean(diag H)·I, computed in float64, symmetrised and checked; the identity where every input was zero.</summary>
     /// <param name="hessian">H [d_in, d_in].</param>
     /// <param name="damping">A share of the mean of H's diagonal.</param>
