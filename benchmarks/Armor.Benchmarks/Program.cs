@@ -1,21 +1,19 @@
 using Armor.Benchmarks.Pruning;
+using Armor.Benchmarks.Scale;
 using BenchmarkDotNet.Running;
 
-// `convergence` and `cycle` are tables of their own, `cycle-chart` draws the latter; everything else is BenchmarkDotNet's.
-if (args is ["convergence", .. var rest])
+// `convergence` and `cycle` are tables of their own, `cycle-chart` draws the latter, `scale` is one long run; everything else is BenchmarkDotNet's.
+switch (args)
 {
-    return ConvergenceBenchmark.Run(rest);
+    case ["convergence", .. var arguments]:
+        return ConvergenceBenchmark.Run(arguments);
+    case ["cycle", .. var arguments]:
+        return CycleBenchmark.Run(arguments);
+    case ["cycle-chart", .. var files]:
+        return CycleChart.Run(files);
+    case ["scale", .. var arguments]:
+        return await ScaleBenchmark.RunAsync(arguments);
+    default:
+        BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
+        return 0;
 }
-
-if (args is ["cycle", .. var arguments])
-{
-    return CycleBenchmark.Run(arguments);
-}
-
-if (args is ["cycle-chart", .. var files])
-{
-    return CycleChart.Run(files);
-}
-
-BenchmarkSwitcher.FromAssembly(typeof(Program).Assembly).Run(args);
-return 0;

@@ -59,6 +59,9 @@ internal static class PruneCommand
             value => value is >= 0 and <= 1, "a number from 0 to 1");
         Option<string> mode = Choice("--calibrate", "Whose activations a layer is pruned on: those of the layers pruned before it, or the dense model's", Modes.Keys, "sequential");
         Option<long?> seed = Numbers.Create<long>("--seed", "N", "The seed of all random choices (default 0).", _ => true, "a whole number");
+        Option<long?> memory = Numbers.Size("--memory", "What the run may take in memory, such as 6GB; activations that do not fit go to disk (default: 70 % of what is free).");
+        Option<long?> shard = Numbers.Size("--shard-size", "The most bytes of tensors in one file of the output (default 2GB).");
+        var dryRun = new Option<bool>("--dry-run") { Description = "Tell what the run will take in time, memory and disk, and do nothing." };
         var recover = new Option<bool>("--recover")
         {
             Description = "Fine-tune the pruned model on all documents afterwards, as `armor recover` does.",
@@ -68,7 +71,7 @@ internal static class PruneCommand
 
         var command = new Command("prune", "Prunes a model to 2:4 or another N:M sparsity.") { model, output, calibration };
         documents.AddTo(command);
-        foreach (Option option in (Option[])[samples, method, preset, pattern, blockSize, budget, mode, seed, recover, recoverySteps, resume])
+        foreach (Option option in (Option[])[samples, method, preset, pattern, blockSize, budget, mode, seed, memory, shard, dryRun, recover, recoverySteps, resume])
         {
             command.Add(option);
         }
@@ -93,6 +96,8 @@ internal static class PruneCommand
                 },
                 Calibration = Modes[parsed.GetValue(mode)!],
                 MaxSamples = sampleCount,
+                MemoryBudget = parsed.GetValue(memory),
+                ShardBytes = parsed.GetValue(shard) ?? new ModelPrunerOptions().ShardBytes,
                 Resume = parsed.GetValue(resume),
             };
             Check(options);
@@ -100,6 +105,14 @@ internal static class PruneCommand
             string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
             string target = parsed.GetRequiredValue(output);
             IReadOnlyList<string> texts = documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration));
+            if (parsed.GetValue(dryRun))
+            {
+                PruningEstimate estimate = await ModelPruner.EstimateAsync(
+                    folder, target, [.. texts.Take(sampleCount)], options, session.CancellationToken).ConfigureAwait(false);
+                session.Write(() => EstimateOutput.ToJson(estimate), console => EstimateOutput.Print(console, estimate));
+                return;
+            }
+
             bool recovers = parsed.GetValue(recover);
             string pruned = recovers ? PrunedThenRecovered.FolderOf(target, options.Resume) : target;
             ModelPruningReport? report = null;

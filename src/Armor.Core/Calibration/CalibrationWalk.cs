@@ -147,7 +147,7 @@ internal sealed partial class CalibrationWalk : IDisposable
             accumulator.Add(inputs, denseInputs, residual ? batches[batch].SelectTokens(dense! - x) : null);
         }
 
-        if (EndsHalf(group) && Enumerable.Range(0, batches.Count).All(batch => kept!.Keeps(batch) && denseKept?.Keeps(batch) != false))
+        if (EndsHalf(group) && KeepsAll(kept) && (denseStream is null || KeepsAll(denseKept)))
         {
             // The inputs are never computed again.
             Release(Before(group));
@@ -229,6 +229,8 @@ internal sealed partial class CalibrationWalk : IDisposable
 
     // The groups after which something is added to the residual stream.
     private static bool EndsHalf(LinearGroup group) => group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;
+
+    private bool KeepsAll(BatchStore? store) => store is not null && Enumerable.Range(0, batches.Count).All(store.Keeps);
 
     private static LinearGroup Before(LinearGroup group) => group == LinearGroup.AttentionOutput ? LinearGroup.AttentionInput : LinearGroup.MlpInput;
 

@@ -1,4 +1,5 @@
 using Armor.Core.Calibration;
+using Armor.Core.Pruning.Planning;
 using Armor.Runtime.Models;
 using Armor.Runtime.Tokenization;
 
@@ -6,7 +7,7 @@ namespace Armor.Core.Pruning;
 
 /// <summary>
 /// Prunes every decoder linear of a Hugging Face model folder into an ARMOR folder. Embeddings, norms and the head stay dense. Only one
-/// decoder layer and the calibration tokens' residual stream are in memory.
+/// decoder layer is in memory; the calibration tokens' activations are as far as <see cref="ModelPrunerOptions.MemoryBudget"/> goes.
 /// </summary>
 public static class ModelPruner
 {
@@ -56,6 +57,48 @@ public static class ModelPruner
     {
         ArgumentNullException.ThrowIfNull(calibrationSequences);
         return RunAsync(model, output, () => calibrationSequences, options, progress, cancellationToken);
+    }
+
+    /// <summary>
+    /// Foretells what <see cref="PruneAsync"/> with the same arguments will take, by measurements of some seconds. Writes nothing but a file that it
+    /// deletes at once.
+    /// </summary>
+    /// <param name="model">See <see cref="PruneAsync"/>.</param>
+    /// <param name="output">The folder that would be written; what is free there is told.</param>
+    /// <param name="calibrationTexts">See <see cref="PruneAsync"/>.</param>
+    /// <param name="options">See <see cref="PruneAsync"/>.</param>
+    /// <param name="cancellationToken">Stops the measurements.</param>
+    /// <inheritdoc cref="PruneAsync" path="/exception"/>
+    public static Task<PruningEstimate> EstimateAsync(
+        string model, string output, IReadOnlyList<string> calibrationTexts, ModelPrunerOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(calibrationTexts);
+        return EstimateAsync(model, output, () => Tokenise(model, calibrationTexts), options, cancellationToken);
+    }
+
+    /// <summary>Foretells what <see cref="PruneTokensAsync"/> with the same arguments will take.</summary>
+    /// <param name="model">See <see cref="PruneAsync"/>.</param>
+    /// <param name="output">See <see cref="EstimateAsync(string, string, IReadOnlyList{string}, ModelPrunerOptions?, CancellationToken)"/>.</param>
+    /// <param name="calibrationSequences">See <see cref="PruneTokensAsync"/>.</param>
+    /// <param name="options">See <see cref="PruneAsync"/>.</param>
+    /// <param name="cancellationToken">Stops the measurements.</param>
+    /// <inheritdoc cref="PruneAsync" path="/exception"/>
+    public static Task<PruningEstimate> EstimateTokensAsync(
+        string model, string output, IReadOnlyList<int[]> calibrationSequences, ModelPrunerOptions? options = null, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(calibrationSequences);
+        return EstimateAsync(model, output, () => calibrationSequences, options, cancellationToken);
+    }
+
+    private static Task<PruningEstimate> EstimateAsync(
+        string model, string output, Func<IEnumerable<int[]>> sequences, ModelPrunerOptions? options, CancellationToken cancellationToken)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(model);
+        ArgumentException.ThrowIfNullOrEmpty(output);
+        options ??= new ModelPrunerOptions();
+        options.Validate();
+        var pruner = new ArmorLinearPruner(options.Pruner);
+        return Task.Run(() => PruningEstimator.Estimate(model, output, sequences, pruner, options, cancellationToken), cancellationToken);
     }
 
     private static Task<ModelPruningReport> RunAsync(

@@ -24,6 +24,8 @@ internal sealed class ModelPruningRun(
     IProgress<ModelPruningProgress>? progress,
     CancellationToken cancellationToken)
 {
+    private const long LargeWeight = 1 << 22;
+
     private readonly Stopwatch clock = Stopwatch.StartNew();
 
     /// <summary>Does all the work.</summary>
@@ -51,7 +53,8 @@ internal sealed class ModelPruningRun(
         if (workspace.Published is not { } reports)
         {
             string[] names = [.. ModelShapes.LinearNames(configuration)];
-            TensorElementType storage = Storage(checkpoint, names);
+            TensorElementType storage = StorageOf(checkpoint, configuration, options);
+            DiskPlan.For(checkpoint, configuration, options, storage, plan).Require(output, DiskPlan.Free(output), workspace.PresentBytes);
             reports = PruneLinears(layerwise, sequences, workspace, plan, names, storage);
             ArmorCheckpointWriter.Write(
                 checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer, pruner.Pattern,
@@ -203,6 +206,12 @@ internal sealed class ModelPruningRun(
                     }
 
                     reports.Add(report);
+                    if (linear.Rows * (long)linear.Columns >= LargeWeight)
+                    {
+                        // Arrays of a large weight that are garbage by now would lie about for long: the collector does not see libtorch's memory.
+                        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+                    }
+
                     if (unfinished > 0 && options.Calibration == CalibrationMode.Sequential)
                     {
                         using Tensor weight = tensor(pruned.ToDense(), [pruned.Rows, pruned.Columns], float32);
@@ -267,10 +276,13 @@ internal sealed class ModelPruningRun(
         });
     }
 
-    // One type for the whole folder.
-    private TensorElementType Storage(CheckpointFolder checkpoint, string[] names) =>
+    /// <summary>The type that results are stored in: one for the whole folder.</summary>
+    /// <param name="checkpoint">The dense model.</param>
+    /// <param name="configuration">Of the same model.</param>
+    /// <param name="options">May name the type.</param>
+    internal static TensorElementType StorageOf(CheckpointFolder checkpoint, ModelConfiguration configuration, ModelPrunerOptions options) =>
         options.Storage
-        ?? (names.All(name => checkpoint.GetTensor(name + ".weight").ElementType == TensorElementType.BFloat16)
+        ?? (ModelShapes.LinearNames(configuration).All(name => checkpoint.GetTensor(name + ".weight").ElementType == TensorElementType.BFloat16)
             ? TensorElementType.BFloat16
             : TensorElementType.Float16);
 

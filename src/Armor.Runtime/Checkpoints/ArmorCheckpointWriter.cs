@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Json.Nodes;
 using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Checkpoints;
@@ -73,15 +74,11 @@ public sealed class ArmorCheckpointWriter : IDisposable
         }
 
         var weights = linears.Select(linear => CheckWeight(dense, linear, pattern)).ToArray();
-        var format = new ArmorFormat(elementType, weights.Length == 0 ? elementType : weights.Select(weight => weight.ElementType).MaxBy(Precision), pattern);
+        var format = FormatOf(weights, elementType, pattern);
         var folder = CheckpointFolderWriter.Create(dense.Folder, output);
         try
         {
-            // Wrappers are known only when they come: room for the largest, given back at the commit.
-            var copies = dense.TensorsInFileOrder.Where(tensor => !weights.Contains(tensor));
-            TensorDescription[] largest = [.. weights.SelectMany(weight => LargestFactors(weight, elementType, pattern)), .. copies];
-            var checksums = largest.Select(tensor => ArmorFormat.ChecksumEntry(tensor.Name, 0));
-            var room = SafetensorsHeader.Format(largest, [.. dense.Files[0].Metadata, .. checksums]).Length + (24 * weights.Length);
+            var room = HeaderRoom(dense, weights, elementType, pattern);
             var shownPath = Path.Combine(output, CheckpointFolder.SingleFileName);
             var stream = new ShardedStream(folder, output, shardBytes, room, dense.Files[0].Metadata);
             return new ArmorCheckpointWriter(dense, [.. linears], format, folder, stream, shownPath);
@@ -122,6 +119,31 @@ public sealed class ArmorCheckpointWriter : IDisposable
         }
 
         writer.Commit(cancellationToken);
+    }
+
+    /// <summary>The bytes of the folder that a checkpoint will be, every file of it.</summary>
+    /// <param name="dense">The source.</param>
+    /// <param name="layers">The pruned linears in the order in which they will be written; their sizes in bytes are not read.</param>
+    /// <param name="elementType">The stored type of wrappers and kept values: F32, F16 or BF16.</param>
+    /// <param name="pattern">The pattern of every core; 2:4 where left out.</param>
+    /// <param name="shardBytes">The most bytes of tensors in one file.</param>
+    /// <exception cref="CheckpointException">A linear is missing or has no shape for the pattern.</exception>
+    public static long OutputBytes(
+        CheckpointFolder dense,
+        IReadOnlyList<ArmorLayerDescription> layers,
+        TensorElementType elementType,
+        SparsityPattern pattern = default,
+        long shardBytes = DefaultShardBytes)
+    {
+        ArgumentNullException.ThrowIfNull(dense);
+        ArgumentNullException.ThrowIfNull(layers);
+        TensorDescription[] weights = [.. layers.Select(layer => CheckWeight(dense, layer.Name, pattern))];
+        var format = FormatOf(weights, elementType, pattern);
+        IEnumerable<TensorDescription> tensors =
+            [.. layers.SelectMany(layer => Factors(layer, elementType, pattern)), .. dense.TensorsInFileOrder.Where(tensor => !weights.Contains(tensor))];
+        return ShardedStream.FileBytes(tensors, shardBytes, HeaderRoom(dense, weights, elementType, pattern), dense.Files[0].Metadata)
+            + CheckpointFolderWriter.JsonBytes(Configuration(dense, format)).Length
+            + CheckpointFolderWriter.Companions(dense.Folder).Sum(path => new FileInfo(path).Length);
     }
 
     /// <summary>Writes the next linear, rounded to the stored type.</summary>
@@ -176,9 +198,7 @@ public sealed class ArmorCheckpointWriter : IDisposable
             _stream.AppendCopy(_dense, tensor);
         }
 
-        var configuration = CheckpointFolderWriter.ReadConfiguration(_dense.Folder);
-        configuration[ArmorFormat.ConfigurationKey] = _format.ToJson();
-        _folder.WriteConfiguration(configuration);
+        _folder.WriteConfiguration(Configuration(_dense, _format));
         _folder.CopyCompanions();
         _stream.Commit();
         _folder.Commit();
@@ -189,6 +209,22 @@ public sealed class ArmorCheckpointWriter : IDisposable
     {
         _stream.Dispose();
         _folder.Dispose();
+    }
+
+    private static JsonObject Configuration(CheckpointFolder dense, ArmorFormat format)
+    {
+        var configuration = CheckpointFolderWriter.ReadConfiguration(dense.Folder);
+        configuration[ArmorFormat.ConfigurationKey] = format.ToJson();
+        return configuration;
+    }
+
+    // Wrappers are known only when they come: room for the largest, given back at the commit.
+    private static int HeaderRoom(CheckpointFolder dense, TensorDescription[] weights, TensorElementType elementType, SparsityPattern pattern)
+    {
+        var copies = dense.TensorsInFileOrder.Where(tensor => !weights.Contains(tensor));
+        TensorDescription[] largest = [.. weights.SelectMany(weight => LargestFactors(weight, elementType, pattern)), .. copies];
+        var checksums = largest.Select(tensor => ArmorFormat.ChecksumEntry(tensor.Name, 0));
+        return SafetensorsHeader.Format(largest, [.. dense.Files[0].Metadata, .. checksums]).Length + (24 * weights.Length);
     }
 
     private static TensorDescription CheckWeight(CheckpointFolder dense, string linear, SparsityPattern pattern)
@@ -202,6 +238,26 @@ public sealed class ArmorCheckpointWriter : IDisposable
                 weight.Name,
                 $"floats [d_out, d_in] with d_in a multiple of {pattern.Group}",
                 $"{weight.ElementType.SafetensorsName()} {weight.ShapeText}");
+    }
+
+    private static ArmorFormat FormatOf(TensorDescription[] weights, TensorElementType elementType, SparsityPattern pattern) =>
+        new(elementType, weights.Length == 0 ? elementType : weights.Select(weight => weight.ElementType).MaxBy(Precision), pattern);
+
+    // In the order of Write.
+    private static IEnumerable<TensorDescription> Factors(ArmorLayerDescription layer, TensorElementType type, SparsityPattern pattern)
+    {
+        if (layer.InputBlock is { } input)
+        {
+            yield return new TensorDescription(layer.Name + ArmorFormat.InputBlocks, type, [layer.Columns / input, input, input]);
+        }
+
+        if (layer.OutputBlock is { } output)
+        {
+            yield return new TensorDescription(layer.Name + ArmorFormat.OutputBlocks, type, [layer.Rows / output, output, output]);
+        }
+
+        yield return new TensorDescription(layer.Name + ArmorFormat.CoreValues, type, [layer.Rows, pattern.KeptOf(layer.Columns)]);
+        yield return new TensorDescription(layer.Name + ArmorFormat.CoreMask, TensorElementType.UInt8, [layer.Rows, SparseCore.MaskRowBytes(layer.Columns)]);
     }
 
     private static IEnumerable<TensorDescription> LargestFactors(TensorDescription weight, TensorElementType type, SparsityPattern pattern)

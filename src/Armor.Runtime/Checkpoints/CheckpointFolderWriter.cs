@@ -88,18 +88,26 @@ internal sealed class CheckpointFolderWriter : IDisposable
     /// <summary>Writes a JSON file; equal trees give equal bytes.</summary>
     public void WriteJson(string name, JsonObject tree)
     {
-        var options = new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
         Guard(_output, () =>
         {
             using var file = new FileStream(Path.Combine(TemporaryFolder, name), FileMode.CreateNew, FileAccess.Write);
-            using (var writer = new Utf8JsonWriter(file, options))
-            {
-                tree.WriteTo(writer);
-            }
-
-            file.WriteByte((byte)'\n');
+            file.Write(JsonBytes(tree));
             file.Flush(flushToDisk: true);
         });
+    }
+
+    /// <summary>The content of a JSON file of the folder.</summary>
+    public static byte[] JsonBytes(JsonObject tree)
+    {
+        var options = new JsonWriterOptions { Indented = true, NewLine = "\n", Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
+        using var buffer = new MemoryStream();
+        using (var writer = new Utf8JsonWriter(buffer, options))
+        {
+            tree.WriteTo(writer);
+        }
+
+        buffer.WriteByte((byte)'\n');
+        return buffer.ToArray();
     }
 
     /// <summary>Copies tokenizer, generation settings, licence and the like: every file of the source folder but weights and <c>config.json</c>.</summary>
@@ -107,19 +115,22 @@ internal sealed class CheckpointFolderWriter : IDisposable
     {
         Guard(_output, () =>
         {
-            foreach (var path in Directory.EnumerateFiles(_source).Order(StringComparer.Ordinal))
+            foreach (var path in Companions(_source))
             {
-                var name = Path.GetFileName(path);
-                if (name != ConfigurationName && name[0] != '.' && !WeightEndings.Any(ending => name.EndsWith(ending, StringComparison.OrdinalIgnoreCase)))
-                {
-                    // Not File.Copy: it would take over a read-only mark.
-                    using var from = new FileStream(path, FileMode.Open, FileAccess.Read);
-                    using var to = new FileStream(Path.Combine(TemporaryFolder, name), FileMode.CreateNew, FileAccess.Write);
-                    from.CopyTo(to);
-                }
+                // Not File.Copy: it would take over a read-only mark.
+                using var from = new FileStream(path, FileMode.Open, FileAccess.Read);
+                using var to = new FileStream(Path.Combine(TemporaryFolder, Path.GetFileName(path)), FileMode.CreateNew, FileAccess.Write);
+                from.CopyTo(to);
             }
         });
     }
+
+    /// <summary>The files that <see cref="CopyCompanions"/> copies.</summary>
+    public static IEnumerable<string> Companions(string source) => Directory.EnumerateFiles(source).Order(StringComparer.Ordinal).Where(path =>
+    {
+        var name = Path.GetFileName(path);
+        return name != ConfigurationName && name[0] != '.' && !WeightEndings.Any(ending => name.EndsWith(ending, StringComparison.OrdinalIgnoreCase));
+    });
 
     /// <summary>Gives the folder its final name.</summary>
     public void Commit()

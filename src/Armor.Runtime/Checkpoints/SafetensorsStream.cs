@@ -159,8 +159,7 @@ internal sealed class SafetensorsStream : IDisposable
         var header = SafetensorsHeader.Format(_tensors, metadata);
         Guard(() =>
         {
-            // Room that the header does not need is given back where it counts, else padded with spaces.
-            if ((_headerLength - header.Length) * 4096L > _stream.Length)
+            if (GivesRoomBack(_headerLength, header.Length, _stream.Length))
             {
                 MoveBody(header.Length);
             }
@@ -181,6 +180,12 @@ internal sealed class SafetensorsStream : IDisposable
         });
         _committed = true;
     }
+
+    /// <summary>The length of a finished file.</summary>
+    /// <param name="room">Bytes kept for the header.</param>
+    /// <param name="header">Bytes that the header needs.</param>
+    /// <param name="data">Bytes of the tensors.</param>
+    public static long FileLength(int room, int header, long data) => data + (GivesRoomBack(room, header, data > 0 ? room + data : 0) ? header : room);
 
     public void Dispose()
     {
@@ -207,6 +212,9 @@ internal sealed class SafetensorsStream : IDisposable
             // A temporary name may remain; the final one never holds part of a file.
         }
     }
+
+    // Room that the header does not need is given back where it counts, else padded with spaces.
+    private static bool GivesRoomBack(int room, int header, long length) => (room - header) * 4096L > length;
 
     private void MoveBody(int headerLength)
     {

@@ -36,7 +36,7 @@ internal sealed class ShardedStream : IDisposable
     /// <summary>Begins the next tensor.</summary>
     public void Begin(TensorDescription tensor)
     {
-        if (_bytes > 0 && tensor.ByteCount > 0 && _bytes + tensor.ByteCount > _limit)
+        if (BeginsShard(_bytes, tensor, _limit))
         {
             Finish();
             _current = Open();
@@ -65,24 +65,68 @@ internal sealed class ShardedStream : IDisposable
             return;
         }
 
-        var map = new JsonObject();
-        long total = 0;
         for (var shard = 0; shard < _finished.Count; shard++)
         {
-            var name = string.Create(CultureInfo.InvariantCulture, $"model-{shard + 1:00000}-of-{_finished.Count:00000}.safetensors");
-            _folder.Rename(WorkName(shard), name);
-            foreach (var (tensor, _) in _finished[shard].Written)
-            {
-                map.Add(tensor.Name, name);
-                total += tensor.ByteCount;
-            }
+            _folder.Rename(WorkName(shard), ShardName(shard, _finished.Count));
         }
 
-        _folder.WriteJson(CheckpointFolder.IndexFileName, new JsonObject { ["metadata"] = new JsonObject { ["total_size"] = total }, ["weight_map"] = map });
+        TensorDescription[][] shards = [.. _finished.Select(stream => stream.Written.Select(written => written.Tensor).ToArray())];
+        _folder.WriteJson(CheckpointFolder.IndexFileName, Index(shards));
+    }
+
+    /// <summary>The bytes of the files that some tensors become, the index among them.</summary>
+    /// <param name="tensors">In the order in which they are written.</param>
+    /// <param name="limit">As of the constructor.</param>
+    /// <param name="headerLength">As of the constructor.</param>
+    /// <param name="metadata">As of the constructor.</param>
+    public static long FileBytes(IEnumerable<TensorDescription> tensors, long limit, int headerLength, IReadOnlyDictionary<string, string> metadata)
+    {
+        List<List<TensorDescription>> shards = [[]];
+        long bytes = 0;
+        foreach (var tensor in tensors)
+        {
+            if (BeginsShard(bytes, tensor, limit))
+            {
+                shards.Add([]);
+                bytes = 0;
+            }
+
+            bytes += tensor.ByteCount;
+            shards[^1].Add(tensor);
+        }
+
+        var files = shards.Sum(shard => SafetensorsStream.FileLength(
+            headerLength,
+            SafetensorsHeader.Format(shard, [.. metadata, .. shard.Select(tensor => ArmorFormat.ChecksumEntry(tensor.Name, 0))]).Length,
+            shard.Sum(tensor => tensor.ByteCount)));
+        return shards.Count == 1 ? files : files + CheckpointFolderWriter.JsonBytes(Index(shards)).Length;
     }
 
     /// <summary>Closes the file at work and deletes it if it was not finished.</summary>
     public void Dispose() => _current.Dispose();
+
+    private static bool BeginsShard(long bytes, TensorDescription next, long limit) => bytes > 0 && next.ByteCount > 0 && bytes + next.ByteCount > limit;
+
+    private static string ShardName(int shard, int count) =>
+        string.Create(CultureInfo.InvariantCulture, $"model-{shard + 1:00000}-of-{count:00000}.safetensors");
+
+    private static JsonObject Index(IReadOnlyList<IReadOnlyList<TensorDescription>> shards)
+    {
+        var map = new JsonObject();
+        foreach (var (shard, index) in shards.Select((shard, index) => (shard, index)))
+        {
+            foreach (var tensor in shard)
+            {
+                map.Add(tensor.Name, ShardName(index, shards.Count));
+            }
+        }
+
+        return new JsonObject
+        {
+            ["metadata"] = new JsonObject { ["total_size"] = shards.Sum(shard => shard.Sum(tensor => tensor.ByteCount)) },
+            ["weight_map"] = map,
+        };
+    }
 
     private static string WorkName(int shard) => string.Create(CultureInfo.InvariantCulture, $"shard-{shard:00000}");
 

@@ -104,6 +104,35 @@ public sealed class CommandTests
         Assert.That(Directory.Exists(folder.File("sparse")), Is.False);
     }
 
+    [Test]
+    public async Task ADryRunTellsTheSizeOfTheOutputToTheByteAndWritesNothing()
+    {
+        string output = folder.File("foretold");
+        string[] command =
+            ["prune", model, "--out", output, "--calibration", calibration, "--preset", "fast", "--block-size", "4", "--shard-size", "10KB", "--memory", "3GB", "--json"];
+        ToolResult dry = await Tool.RunAsync([.. command, "--dry-run"]);
+        Assert.That(dry.Code, Is.Zero, dry.ToString());
+        Assert.That(Directory.Exists(output) || Directory.Exists(output + ".partial"), Is.False);
+        Assert.That(
+            Keys(dry.Json),
+            Is.EqualTo((string[])["seconds", "calibrationSeconds", "pruningSeconds", "fileSeconds", "peakMemory", "workBytes", "outputBytes", "freeBytes", "tokensPerBatch"]));
+        Assert.That(dry.Json.GetProperty("seconds").GetDouble(), Is.Positive);
+        Assert.That(dry.Json.GetProperty("peakMemory").GetInt64(), Is.InRange(1, 3_000_000_000));
+
+        ToolResult prune = await Tool.RunAsync(command);
+        Assert.That(prune.Code, Is.Zero, prune.ToString());
+        Assert.That(Directory.GetFiles(output, "model-*-of-*.safetensors"), Has.Length.GreaterThan(1));
+        Assert.That(dry.Json.GetProperty("outputBytes").GetInt64(), Is.EqualTo(Directory.GetFiles(output).Sum(file => new FileInfo(file).Length)));
+        Assert.That((await Tool.RunAsync("eval", output, "--text", evaluation, "--json")).Code, Is.Zero, "shards are read back");
+
+        ToolResult table = await Tool.RunAsync("prune", model, "--out", folder.File("never"), "--calibration", calibration, "--dry-run");
+        Assert.That(table.Output, Does.Contain("Memory at its peak").And.Contain("Output"));
+        ToolResult small = await Tool.RunAsync("prune", model, "--out", folder.File("never"), "--calibration", calibration, "--memory", "1MB");
+        Assert.That(small.Code, Is.EqualTo(1), small.ToString());
+        Assert.That(small.Error, Does.Contain("MemoryBudget must be at least"));
+        Assert.That((await Tool.RunAsync("prune", model, "--out", "x", "--calibration", calibration, "--memory", "much")).Code, Is.EqualTo(2));
+    }
+
     [TestCase("4:8", "armor", 0.5625)]
     [TestCase("1:4", "wanda", 0.3125)]
     [TestCase("6:8", "sparsegpt", 0.8125)]

@@ -1,5 +1,6 @@
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
+using Armor.Core.Pruning.Planning;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Models;
@@ -133,6 +134,38 @@ public class ModelPrunerTests
         TinyLlama.Write(model, change: (name, values) => values[17] = name == Name ? bad : values[17]);
         Assert.That(() => Prune(TinyLlama.Sequences(4), Quick), Throws.TypeOf<CheckpointException>().With.Message.Contains(Name));
         Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.EqualTo(new[] { model }));
+    }
+
+    [TestCase(PruningMethod.Armor, TensorElementType.BFloat16, 2_000_000_000L)]
+    [TestCase(PruningMethod.Armor, TensorElementType.Float32, 5_000L)]
+    [TestCase(PruningMethod.Dense24, TensorElementType.Float32, 1L)]
+    [TestCase(PruningMethod.Wanda, TensorElementType.Float16, 9_000L, "4:8")]
+    public async Task TheEstimateKnowsTheSizeOfTheOutput(PruningMethod method, TensorElementType source, long shard, string pattern = "2:4")
+    {
+        TinyLlama.Write(model, type: source);
+        ModelPrunerOptions options = Quick with
+        {
+            ShardBytes = shard,
+            Pruner = Quick.Pruner with { Method = method, Pattern = SparsityPattern.Parse(pattern) },
+        };
+        PruningEstimate estimate = await ModelPruner.EstimateTokensAsync(model, output, TinyLlama.Sequences(4), options);
+        Assert.That(Directory.Exists(output + ".partial"), Is.False);
+        await Prune(TinyLlama.Sequences(4), options);
+        Assert.That(estimate.OutputBytes, Is.EqualTo(Directory.GetFiles(output).Sum(file => new FileInfo(file).Length)));
+        Assert.That(estimate.WorkBytes, Is.GreaterThan(estimate.OutputBytes));
+        Assert.That(estimate.FreeBytes, Is.Positive);
+        Assert.That(new[] { estimate.CalibrationSeconds, estimate.PruningSeconds, estimate.FileSeconds }, Is.All.Positive);
+    }
+
+    [Test]
+    public void TooLittleRoomIsToldBeforeAnyWork()
+    {
+        var disk = new DiskPlan(OutputBytes: 1000, PartBytes: 900, ActivationBytes: 5000);
+        Assert.That(() => disk.Require(output, free: 5900, present: 0), Throws.Nothing);
+        Assert.That(() => disk.Require(output, free: 1000, present: 4900), Throws.Nothing, "a resumed run has the rest already");
+        Assert.That(
+            () => disk.Require(output, free: 5899, present: 0),
+            Throws.TypeOf<IOException>().With.Message.Contains(output).And.Message.Contains("5900 bytes").And.Message.Contains("5899 free"));
     }
 
     [Test]

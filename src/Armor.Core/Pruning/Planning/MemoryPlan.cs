@@ -21,6 +21,10 @@ internal sealed record MemoryPlan(
     // .NET, libtorch and its buffers.
     private const long Runtime = 400L << 20;
 
+    // Freed blocks of medium size that the allocators hold on to, and garbage between collections; measured as Runtime.
+    private const long MostRetained = 512L << 20;
+    private const double Slack = 1.15;
+
     // Tensors of a weight's size in flight at once: target, states of the loop, error and products; measured as the growth of a run's peak.
     private const double WeightsInFlight = 12;
 
@@ -105,7 +109,7 @@ internal sealed record MemoryPlan(
             widest = Math.Max(widest, Math.Max(own, whilePruning) + sums + Math.Max(target, loss - afterTarget));
         }
 
-        return Runtime + widest;
+        return Runtime + (long)(Slack * widest) + Math.Min(MostRetained, 2 * widest);
     }
 
     private static long Preceding(IReadOnlyList<LinearDescription> linears, LinearGroup group) =>

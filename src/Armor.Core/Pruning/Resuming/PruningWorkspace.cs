@@ -33,6 +33,9 @@ internal sealed class PruningWorkspace : IDisposable
     /// <summary>Where the walk keeps its activations; need not exist.</summary>
     public string ActivationFolder => Path.Combine(folder, ActivationsName);
 
+    /// <summary>Bytes of what the workspace holds.</summary>
+    public long PresentBytes => Directory.EnumerateFiles(folder, "*", SearchOption.AllDirectories).Sum(file => new FileInfo(file).Length);
+
     /// <summary>Where the gradients' statistics are; need not exist.</summary>
     public string GradientFolder => Path.Combine(folder, GradientsName);
 

@@ -1,0 +1,119 @@
+using System.Diagnostics;
+using Armor.Core.Calibration;
+using Armor.Core.Calibration.Streams;
+using Armor.Runtime.Models;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Armor.Core.Pruning.Planning;
+
+/// <summary>How long calibration takes for one decoder layer, from passes of a few tokens through the first one.</summary>
+internal static class TimedCalibration
+{
+    // Enough for the matrix products to reach their rate, and for a 7B layer little over a second of two processors.
+    private const double LargestWork = 1.5e11;
+    private const int TokensPerProduct = 2048;
+
+    /// <summary>Seconds of the forward passes of one layer, its weights' loading included.</summary>
+    /// <param name="model">The dense model.</param>
+    /// <param name="sequences">The calibration tokens.</param>
+    /// <param name="tokensPerBatch">The tokens of a batch.</param>
+    /// <param name="mode">Whose activations are measured.</param>
+    /// <param name="two">Whether a dense stream runs beside.</param>
+    /// <param name="cancellationToken">Stops the measurement.</param>
+    public static double ForwardSeconds(
+        LayerwiseModel model, IReadOnlyList<int[]> sequences, int tokensPerBatch, CalibrationMode mode, bool two, CancellationToken cancellationToken)
+    {
+        double work = 2.0 * ModelShapes.Linears(model.Configuration).Sum(linear => (double)linear.Rows * linear.Columns) * (two ? 2 : 1);
+        int most = (int)Math.Clamp(LargestWork / work, 64, Math.Max(64, tokensPerBatch));
+        long total = sequences.Sum(sequence => (long)sequence.Length);
+        (double large, long many) = Pass(model, sequences, most, mode, two, cancellationToken);
+        if (many >= total)
+        {
+            return large;
+        }
+
+        (double small, long few) = Pass(model, sequences, most / 2, mode, two, cancellationToken);
+        double perToken = many > few ? Math.Max(0, large - small) / (many - few) : 0;
+        return large + (Math.Max(perToken, large / many * 0.5) * (total - many));
+    }
+
+    /// <summary>Seconds to sum one group's moments.</summary>
+    /// <param name="columns">d_in.</param>
+    /// <param name="moments">What is collected.</param>
+    /// <param name="tokens">All calibration tokens.</param>
+    /// <param name="tokensPerBatch">The tokens of a batch.</param>
+    public static double MomentSeconds(int columns, ActivationMoments moments, long tokens, int tokensPerBatch)
+    {
+        int chunk = (int)Math.Min(Math.Min(TokensPerProduct, tokensPerBatch), tokens);
+        int most = (int)Math.Clamp(LargestWork / ((double)columns * columns), Math.Min(128, chunk), chunk);
+        using var accumulator = new ActivationAccumulator("measurement", columns, moments);
+        double large = Add(accumulator, columns, most, moments);
+        double perChunk = most == chunk ? large : large + (Math.Max(0, large - Add(accumulator, columns, most / 2, moments)) / (most - (most / 2)) * (chunk - most));
+        var stopwatch = Stopwatch.StartNew();
+        accumulator.Take().Dispose();
+        return (perChunk * tokens / chunk) + stopwatch.Elapsed.TotalSeconds;
+    }
+
+    private static double Add(ActivationAccumulator accumulator, int columns, int tokens, ActivationMoments moments)
+    {
+        using var scope = NewDisposeScope();
+        using var generator = new Generator(3);
+        Tensor inputs = randn([tokens, columns], float32, generator: generator);
+        double best = double.PositiveInfinity;
+        var budget = Stopwatch.StartNew();
+        for (int repeat = 0; repeat < 3 && (repeat < 2 || budget.Elapsed.TotalSeconds < 0.3); repeat++)
+        {
+            var stopwatch = Stopwatch.StartNew();
+            accumulator.Add(inputs, moments.HasFlag(ActivationMoments.CrossMoment) ? inputs : null);
+            best = Math.Min(best, stopwatch.Elapsed.TotalSeconds);
+        }
+
+        return best;
+    }
+
+    private static (double Seconds, long Tokens) Pass(
+        LayerwiseModel model, IReadOnlyList<int[]> sequences, int tokens, CalibrationMode mode, bool two, CancellationToken cancellationToken)
+    {
+        var some = new List<int[]>();
+        long count = 0;
+        foreach (int[] sequence in sequences)
+        {
+            int[] cut = sequence[..(int)Math.Min(sequence.Length, tokens - count)];
+            if (cut.Length > 1)
+            {
+                some.Add(cut);
+                count += cut.Length;
+            }
+        }
+
+        IReadOnlyList<CalibrationBatch> batches = CalibrationBatch.Create(some, tokens, CPU);
+        try
+        {
+            double best = double.PositiveInfinity;
+            var budget = Stopwatch.StartNew();
+            for (int repeat = 0; repeat < 3 && (repeat == 0 || budget.Elapsed.TotalSeconds < 1); repeat++)
+            {
+                var stopwatch = Stopwatch.StartNew();
+                using var walk = new CalibrationWalk(model, batches, mode, two, WalkStorage.Memory with { KeptBytes = long.MaxValue }, cancellationToken: cancellationToken);
+                walk.EnterLayer(0);
+                foreach ((LinearGroup group, int? expert) in ModelShapes.Linears(model.Configuration).Select(linear => (linear.Group, linear.Expert)).Distinct())
+                {
+                    walk.Collect(group, expert, ActivationMoments.Diagonal, cancellationToken).Dispose();
+                    walk.Pass(group, expert, cancellationToken);
+                }
+
+                best = Math.Min(best, stopwatch.Elapsed.TotalSeconds);
+            }
+
+            return (best, count);
+        }
+        finally
+        {
+            foreach (CalibrationBatch batch in batches)
+            {
+                batch.Dispose();
+            }
+        }
+    }
+}
