@@ -20,7 +20,6 @@ armor() { dotnet src/Armor.Cli/bin/Release/net10.0/Armor.Cli.dll "$@" 2> "$work/
 number() { grep -oE "\"$1\": *-?[0-9.eE+-]+" "$2" | tail -n 1 | sed -E 's/.*: *//'; }
 
 armor eval "$model" --text "$evaluation" "${eval_options[@]}" --json > "$work/dense.json"
-dense=$(number nll "$work/dense.json")
 echo "| method | block | storage | perplexity | ΔNLL | seconds |"
 echo "| --- | ---: | ---: | ---: | ---: | ---: |"
 printf '| dense | | 1 | %.4f | 0 | |\n' "$(number perplexity "$work/dense.json")"
@@ -30,11 +29,12 @@ row() { # label, block, options of prune
   shift 2
   rm -rf "$work/pruned"
   armor prune "$model" --out "$work/pruned" --calibration "$calibration" "${prune_options[@]}" "$@" --json > "$work/prune.json"
-  armor eval "$work/pruned" --text "$evaluation" "${eval_options[@]}" --json > "$work/eval.json"
+  armor eval "$work/pruned" --against "$model" --text "$evaluation" "${eval_options[@]}" --json > "$work/eval.json"
   awk -v label="$label" -v block="$block" -v bytes="$(number bytes "$work/prune.json")" -v whole="$(number denseBytes "$work/prune.json")" \
-    -v perplexity="$(number perplexity "$work/eval.json")" -v nll="$(number nll "$work/eval.json")" -v dense="$dense" \
+    -v perplexity="$(number perplexity "$work/eval.json")" -v delta="$(number deltaNll "$work/eval.json")" \
+    -v error="$(number deltaNllStandardError "$work/eval.json")" \
     -v seconds="$(number seconds "$work/prune.json")" \
-    'BEGIN { printf "| %s | %s | %.4f | %.4f | %.4f | %.1f |\n", label, block, bytes / whole, perplexity, nll - dense, seconds }'
+    'BEGIN { printf "| %s | %s | %.4f | %.4f | %.4f ± %.4f | %.1f |\n", label, block, bytes / whole, perplexity, delta, error, seconds }'
 }
 
 for method in "${methods[@]}"; do

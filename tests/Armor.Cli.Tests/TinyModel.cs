@@ -17,9 +17,9 @@ internal static class TinyModel
         }
         """;
 
-    public static string Write(string folder)
+    public static string Write(string folder, int seed = 3)
     {
-        using var model = new CausalLanguageModel(ModelConfiguration.Parse(Configuration, "the test's configuration"), seed: 3);
+        using var model = new CausalLanguageModel(ModelConfiguration.Parse(Configuration, "the test's configuration"), seed: seed);
         model.Save(folder);
         ByteTokenizer.Write(folder);
         return folder;

@@ -3,6 +3,7 @@ using System.Text.Json.Nodes;
 using Armor.Cli.Hosting;
 using Armor.Core.Evaluation;
 using Armor.Core.Modules;
+using Armor.Runtime.Models;
 using Armor.Runtime.Tokenization;
 using Spectre.Console;
 
@@ -19,7 +20,12 @@ internal static class EvalCommand
         Option<int?> count = Numbers.Integer("--sequences", "N", "Use only the first N sequences.", minimum: 1);
         Option<int?> windows = Numbers.Integer(
             "--windows", "LENGTH", "Join the whole text and cut it into windows of LENGTH tokens (the WikiText-2 protocol), instead of documents.", minimum: 2);
-        var command = new Command("eval", "Measures a model's perplexity on a text.") { model, text, count, windows };
+        var against = new Option<string>("--against")
+        {
+            Description = "A second model of the same tokenizer, as a rule the dense one: tells the difference and its standard error.",
+            HelpName = "MODEL",
+        };
+        var command = new Command("eval", "Measures a model's perplexity on a text.") { model, text, count, windows, against };
         documents.AddTo(command);
         command.SetAction((parsed, cancellationToken) => host.RunNativeAsync(parsed, cancellationToken, async session =>
         {
@@ -31,19 +37,44 @@ internal static class EvalCommand
 
             string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
             string file = parsed.GetRequiredValue(text);
-            PerplexityResult result = await session.RunAsync("Evaluating", steps =>
+            string? other = parsed.GetValue(against) is { } given ? ModelFolder.Existing(given) : null;
+            (PerplexityResult result, PerplexityResult? reference) = await session.RunAsync("Evaluating", steps =>
             {
                 ModelTokenizer tokenizer = ModelTokenizer.Load(folder);
                 Func<int, IEnumerable<int[]>> cut = parsed.GetValue(windows) is { } length
                     ? Windows(TextOptions.ReadText(file), tokenizer, length)
                     : Documents(documents.ReadDocuments(parsed, file), tokenizer);
-                using CausalLanguageModel loaded = CausalLanguageModel.Load(folder);
-                IEnumerable<int[]> sequences = cut(loaded.Configuration.ContextLength).Take(parsed.GetValue(count) ?? int.MaxValue);
-                return new PerplexityEvaluator(loaded).Evaluate(sequences, new EvaluationSteps(steps), session.CancellationToken);
+                int context = ModelConfiguration.Load(folder).ContextLength;
+                if (other is not null)
+                {
+                    RequireAlike(folder, other);
+                }
+
+                List<int[]> sequences = [.. cut(context).Take(parsed.GetValue(count) ?? int.MaxValue)];
+                return (Evaluate(folder), other is null ? null : Evaluate(other));
+
+                PerplexityResult Evaluate(string one)
+                {
+                    using CausalLanguageModel loaded = CausalLanguageModel.Load(one);
+                    return new PerplexityEvaluator(loaded).Evaluate(sequences, new EvaluationSteps(steps), session.CancellationToken);
+                }
             }).ConfigureAwait(false);
-            session.Write(() => ToJson(result), console => Print(console, result));
+            NllDifference? difference = reference is null ? null : result.Minus(reference);
+            session.Write(() => ToJson(result, difference), console => Print(console, result, difference));
         }));
         return command;
+    }
+
+    private static void RequireAlike(string folder, string other)
+    {
+        ModelConfiguration one = ModelConfiguration.Load(folder);
+        ModelConfiguration two = ModelConfiguration.Load(other);
+        if ((one.VocabularySize, one.ContextLength) != (two.VocabularySize, two.ContextLength))
+        {
+            throw new UsageException(
+                $"--against {other} has a vocabulary of {two.VocabularySize} and a context of {two.ContextLength} tokens; expected those of {folder}, "
+                + $"{one.VocabularySize} and {one.ContextLength}.");
+        }
     }
 
     private static Func<int, IEnumerable<int[]>> Documents(IReadOnlyList<string> documents, ModelTokenizer tokenizer) =>
@@ -52,25 +83,41 @@ internal static class EvalCommand
     private static Func<int, IEnumerable<int[]>> Windows(string text, ModelTokenizer tokenizer, int length) =>
         context => TextCorpus.JoinedWindows(text, tokenizer, length, context);
 
-    private static JsonObject ToJson(PerplexityResult result) => new()
+    private static JsonObject ToJson(PerplexityResult result, NllDifference? difference)
     {
-        ["perplexity"] = result.Perplexity,
-        ["nll"] = result.Nll,
-        ["nllStandardError"] = result.NllStandardError,
-        ["predictions"] = result.Predictions,
-        ["sequences"] = result.Sequences,
-        ["seconds"] = result.Seconds,
-    };
+        var json = new JsonObject
+        {
+            ["perplexity"] = result.Perplexity,
+            ["nll"] = result.Nll,
+            ["nllStandardError"] = result.NllStandardError,
+            ["predictions"] = result.Predictions,
+            ["sequences"] = result.Sequences,
+            ["seconds"] = result.Seconds,
+        };
+        if (difference is { } found)
+        {
+            json["deltaNll"] = found.Delta;
+            json["deltaNllStandardError"] = found.StandardError;
+        }
 
-    private static void Print(IAnsiConsole console, PerplexityResult result)
+        return json;
+    }
+
+    private static void Print(IAnsiConsole console, PerplexityResult result, NllDifference? difference)
     {
-        string spread = result.NllStandardError is { } deviation ? Numbers.Invariant($" ± {deviation:0.0000}") : string.Empty;
         var grid = new Grid().AddColumn().AddColumn(new GridColumn().RightAligned());
         grid.AddRow("[bold]Perplexity[/]", Numbers.Invariant($"[bold]{result.Perplexity:0.0000}[/]"));
-        grid.AddRow("NLL, nats a token", Numbers.Invariant($"{result.Nll:0.0000}") + spread);
+        grid.AddRow("NLL, nats a token", Numbers.Invariant($"{result.Nll:0.0000}") + Spread(result.NllStandardError));
+        if (difference is { } found)
+        {
+            grid.AddRow("ΔNLL, nats a token", Numbers.Invariant($"{found.Delta:0.0000}") + Spread(found.StandardError));
+        }
+
         grid.AddRow("Predictions", Numbers.Invariant($"{result.Predictions:N0}"));
         grid.AddRow("Sequences", Numbers.Invariant($"{result.Sequences:N0}"));
         grid.AddRow("Time", Numbers.Seconds(result.Seconds));
         console.Write(grid);
     }
+
+    private static string Spread(double? deviation) => deviation is { } value ? Numbers.Invariant($" ± {value:0.0000}") : string.Empty;
 }

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Armor.Cli.Hosting;
+using Armor.Cli.Natives;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
 using Armor.Core.Recovery;
@@ -59,6 +60,8 @@ internal static class PruneCommand
             value => value is >= 0 and <= 1, "a number from 0 to 1");
         Option<string> mode = Choice("--calibrate", "Whose activations a layer is pruned on: those of the layers pruned before it, or the dense model's", Modes.Keys, "sequential");
         Option<long?> seed = Numbers.Create<long>("--seed", "N", "The seed of all random choices (default 0).", _ => true, "a whole number");
+        Option<int?> gradientTokens = Numbers.Integer(
+            "--gradient-tokens", "N", "Calibration tokens of the backward pass that weighs a layer's outputs (default 32768; 0 for none).", minimum: 0);
         Option<long?> memory = Numbers.Size("--memory", "What the run may take in memory, such as 6GB; activations that do not fit go to disk (default: 70 % of what is free).");
         Option<long?> shard = Numbers.Size("--shard-size", "The most bytes of tensors in one file of the output (default 2GB).");
         var dryRun = new Option<bool>("--dry-run") { Description = "Tell what the run will take in time, memory and disk, and do nothing." };
@@ -71,7 +74,8 @@ internal static class PruneCommand
 
         var command = new Command("prune", "Prunes a model to 2:4 or another N:M sparsity.") { model, output, calibration };
         documents.AddTo(command);
-        foreach (Option option in (Option[])[samples, method, preset, pattern, blockSize, budget, mode, seed, memory, shard, dryRun, recover, recoverySteps, resume])
+        foreach (Option option in (Option[])
+            [samples, method, preset, pattern, blockSize, budget, mode, gradientTokens, seed, memory, shard, dryRun, recover, recoverySteps, resume])
         {
             command.Add(option);
         }
@@ -83,21 +87,31 @@ internal static class PruneCommand
                 throw new UsageException("--block-size and --budget exclude each other.");
             }
 
-            int sampleCount = parsed.GetValue(samples) ?? new ModelPrunerOptions().MaxSamples;
+            if (parsed.GetValue(memory) is not null)
+            {
+                NativeHeap.GiveBackLargeBlocks();
+            }
+
+            ModelPrunerOptions standard = new();
+            int gradients = parsed.GetValue(gradientTokens) ?? standard.GradientTokens;
+            ArmorPrunerOptions basis = Presets[parsed.GetValue(preset)!];
+            int sampleCount = parsed.GetValue(samples) ?? standard.MaxSamples;
             var options = new ModelPrunerOptions
             {
-                Pruner = Presets[parsed.GetValue(preset)!] with
+                Pruner = basis with
                 {
                     Method = Methods[parsed.GetValue(method)!],
                     Pattern = parsed.GetValue(pattern) ?? SparsityPattern.TwoFour,
                     BlockSize = parsed.GetValue(blockSize),
                     StorageBudget = parsed.GetValue(budget) ?? ArmorPrunerOptions.DefaultStorageBudget,
+                    GradientWeighting = basis.GradientWeighting && gradients > 0,
                     Seed = parsed.GetValue(seed) ?? 0,
                 },
                 Calibration = Modes[parsed.GetValue(mode)!],
                 MaxSamples = sampleCount,
+                GradientTokens = Math.Max(1, gradients),
                 MemoryBudget = parsed.GetValue(memory),
-                ShardBytes = parsed.GetValue(shard) ?? new ModelPrunerOptions().ShardBytes,
+                ShardBytes = parsed.GetValue(shard) ?? standard.ShardBytes,
                 Resume = parsed.GetValue(resume),
             };
             Check(options);

@@ -67,6 +67,7 @@ public sealed class CommandErrorTests
     [TestCase("inspect NOWHERE", "does not exist")]
     [TestCase("inspect BROKEN", "config.json")]
     [TestCase("prune MODEL --out OUT --calibration TEXT --pattern 2:7", "cannot be 2:7")]
+    [TestCase("eval MODEL --text TEXT --against NOWHERE", "does not exist")]
     [TestCase("prune NOWHERE --out OUT --calibration TEXT", "does not exist")]
     [TestCase("prune MODEL --out OUT --calibration NOWHERE", "does not exist")]
     [TestCase("prune MODEL --out OUT --calibration EMPTY", "no document")]

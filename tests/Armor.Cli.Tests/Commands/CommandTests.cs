@@ -39,6 +39,20 @@ public sealed class CommandTests
     }
 
     [Test]
+    public async Task EvalTellsTheDifferenceToAnotherModel()
+    {
+        string other = TinyModel.Write(folder.File("other"), seed: 5);
+        ToolResult first = await Tool.RunAsync("eval", model, "--text", evaluation, "--json");
+        ToolResult second = await Tool.RunAsync("eval", other, "--text", evaluation, "--json");
+        ToolResult both = await Tool.RunAsync("eval", model, "--against", other, "--text", evaluation, "--json");
+        Assert.That(both.Code, Is.Zero, both.ToString());
+        Assert.That(Keys(both.Json), Is.EqualTo((string[])[.. EvalKeys, "deltaNll", "deltaNllStandardError"]));
+        double expected = first.Json.GetProperty("nll").GetDouble() - second.Json.GetProperty("nll").GetDouble();
+        Assert.That(both.Json.GetProperty("deltaNll").GetDouble(), Is.EqualTo(expected).Within(1e-9).And.Not.Zero);
+        Assert.That(both.Json.GetProperty("deltaNllStandardError").GetDouble(), Is.Positive);
+    }
+
+    [Test]
     public async Task EvalPrintsForPeople()
     {
         ToolResult result = await Tool.RunAsync("eval", model, "--text", evaluation);

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -15,7 +16,7 @@ internal static class TimedPruning
     private const int StatisticTokens = 512;
     private const double LargestWork = 6e9;
 
-    // A polish that may stop early runs this share of its cycles; a rejected extrapolation makes a cycle twice. As measured on real layers.
+    // A polish that may stop early runs about this share of its cycles; a rejected extrapolation makes a cycle twice. Rough: the shares differ by layer.
     private const double EarlyShare = 0.6;
     private const double MomentumRepeats = 1.15;
 
@@ -92,12 +93,15 @@ internal static class TimedPruning
         using var scope = NewDisposeScope();
         using var generator = new Generator(1);
         Tensor weight = randn([rows, statistics.Dimension], float32, generator: generator);
+        using GradientStatistics? gradients = options.UsesGradients
+            ? new GradientStatistics([.. GradientStatistics.BlocksOf(rows).Select(part => eye(part.Count))], 1)
+            : null;
         double[] best = [.. Enumerable.Repeat(double.PositiveInfinity, stages + 1)];
         var budget = Stopwatch.StartNew();
         for (int repeat = 0; repeat < 3 && (repeat == 0 || budget.Elapsed.TotalSeconds < 0.5); repeat++)
         {
             var marks = new Marks();
-            ArmorPruner.Create(options).Prune(weight, statistics, "measurement", progress: marks, cancellationToken: cancellationToken);
+            ArmorPruner.Create(options).Prune(weight, statistics, "measurement", gradients, progress: marks, cancellationToken: cancellationToken);
             double total = marks.Total;
             double cycles = 0;
             for (int stage = 0; stage < stages; stage++)
