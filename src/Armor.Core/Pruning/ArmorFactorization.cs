@@ -9,6 +9,8 @@ namespace Armor.Core.Pruning;
 /// </summary>
 public sealed class ArmorFactorization : IDisposable
 {
+    private const long ExactRows = 512;
+
     private Tensor core;
     private Tensor? outputBlocks;
     private Tensor? inputBlocks;
@@ -99,6 +101,26 @@ public sealed class ArmorFactorization : IDisposable
         using var scope = NewDisposeScope();
         Tensor product = MultiplyOutput(MultiplyInput(core));
         return (ReferenceEquals(product, core) ? core.alias() : product).MoveToOuterDisposeScope();
+    }
+
+    /// <summary>Ŵ multiplied out in float64, some rows at a time: where large factors cancel, float32 sums are not what is stored.</summary>
+    /// <returns>[d_out, d_in], float32.</returns>
+    internal Tensor ExactProduct()
+    {
+        using var scope = NewDisposeScope();
+        Tensor product = empty([Rows, Columns], float32, core.device);
+        Tensor? b = inputBlocks?.to(float64);
+        long size = OutputBlockSize;
+        long height = Math.Max(1, ExactRows / size) * size;
+        for (long first = 0; first < Rows; first += height)
+        {
+            using var stripScope = NewDisposeScope();
+            long count = Math.Min(height, Rows - first);
+            Tensor rows = BlockDiagonalProduct.Right(core.narrow(0, first, count).to(float64), b);
+            product.narrow(0, first, count).copy_(BlockDiagonalProduct.Left(outputBlocks?.narrow(0, first / size, count / size).to(float64), rows));
+        }
+
+        return product.MoveToOuterDisposeScope();
     }
 
     /// <summary>Frees the factors.</summary>

@@ -234,7 +234,7 @@ public sealed class ArmorPruner
         LayerFolding.Fold(state);
         using ArmorFactorization entered = state.Clone();
         frame.Enter(entered);
-        double loss = frame.RelativeLoss(entered);
+        double loss = frame.Relative(frame.Loss.Value(frame.Target - entered.ExactProduct()));
         if (loss <= outcome.StartLoss)
         {
             return outcome with { Loss = loss };
