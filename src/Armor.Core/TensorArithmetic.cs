@@ -105,6 +105,13 @@ internal static class TensorArithmetic
         return a.mul_(scalar);
     }
 
+    /// <summary>⟨a, b⟩: the sum of the entries' products, float32 products summed in float64.</summary>
+    public static double Inner(this Tensor a, Tensor b)
+    {
+        using var scope = NewDisposeScope();
+        return (a * b).sum(float64).ToDouble();
+    }
+
     /// <summary>Sets a to zero where the mask is set.</summary>
     public static Tensor ClearInPlace(this Tensor a, Tensor mask) => a.masked_fill_(mask, Zero);
 }

@@ -44,6 +44,32 @@ public class ModelPrunerResumeTests
     }
 
     [Test]
+    public void TheBackwardPassIsMadeOnceThoughNoLinearWasFinished()
+    {
+        var options = new ModelPrunerOptions { Pruner = ArmorPrunerOptions.Fast with { BlockSize = 4, MaxDegreeOfParallelism = 1 }, MaxSamples = 4, Resume = true };
+        using var source = new CancellationTokenSource();
+        var first = new Observer(step =>
+        {
+            if (step.Loss is not null)
+            {
+                source.Cancel();
+            }
+        });
+        Assert.That(() => Prune(first, source.Token), Throws.InstanceOf<OperationCanceledException>());
+        var second = new Observer(_ => { });
+        Prune(second, default);
+        Assert.Multiple(() =>
+        {
+            Assert.That(first.Names, Has.Some.StartsWith("gradients"));
+            Assert.That(second.Names, Has.None.StartsWith("gradients"));
+            Assert.That(Directory.Exists(folder.File("out.partial")), Is.False);
+        });
+
+        void Prune(IProgress<ModelPruningProgress> progress, CancellationToken cancellationToken) =>
+            ModelPruner.PruneTokensAsync(model, folder.File("out"), TinyLlama.Sequences(4), options, progress, cancellationToken).GetAwaiter().GetResult();
+    }
+
+    [Test]
     public void ASmallBudgetOfMemoryGivesTheSameBytes()
     {
         Run("whole", Resume);
@@ -249,6 +275,17 @@ public class ModelPrunerResumeTests
             {
                 throw new InvalidOperationException("broken on purpose");
             }
+        }
+    }
+
+    private sealed class Observer(Action<ModelPruningProgress> see) : IProgress<ModelPruningProgress>
+    {
+        public List<string> Names { get; } = [];
+
+        public void Report(ModelPruningProgress value)
+        {
+            Names.Add(value.Linear);
+            see(value);
         }
     }
 }

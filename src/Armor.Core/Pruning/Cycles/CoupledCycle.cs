@@ -39,7 +39,7 @@ internal sealed class CoupledCycle : IAlternatingCycle, IDisposable
             SolveOutput(factorization, product, error, residual);
         }
 
-        double value = Inner(error, residual);
+        double value = error.Inner(residual);
         Tensor core = factorization.Core.clone();
         Tensor? blocks = factorization.InputBlocks?.clone();
         using SweepOutput? output = sweep.Prepare(factorization, context);
@@ -55,7 +55,7 @@ internal sealed class CoupledCycle : IAlternatingCycle, IDisposable
             Tensor change = BlockDiagonalProduct.Right(part - old, CoreSystems.InputBlocks(factorization, first, count));
             Tensor moved = factorization.MultiplyOutput(change.contiguous());
             Tensor after = own - moved.matmul(hessian);
-            value -= Inner(moved, own.Plus(after));
+            value -= moved.Inner(own.Plus(after));
             if (blocks is not null)
             {
                 (Tensor Blocks, Tensor Product, double Loss) solved = input.Solve(factorization, part, loss, after, hessian, first);
@@ -96,11 +96,5 @@ internal sealed class CoupledCycle : IAlternatingCycle, IDisposable
         factorization.OutputBlocks = a.Plus(bmm(change, a));
         BlockDiagonalProduct.RowBlocks(error, size).sub_(bmm(change, rows));
         BlockDiagonalProduct.RowBlocks(residual, size).sub_(bmm(change, hessian));
-    }
-
-    private static double Inner(Tensor a, Tensor b)
-    {
-        using var scope = NewDisposeScope();
-        return (a * b).sum(float64).ToDouble();
     }
 }

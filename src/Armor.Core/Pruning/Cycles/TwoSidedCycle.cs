@@ -32,7 +32,7 @@ internal sealed class TwoSidedCycle(TwoSidedLoss loss) : IAlternatingCycle, IDis
             SolveOutput(factorization, context, product, error, residual);
         }
 
-        double value = Inner(outputs.Multiply(error), residual);
+        double value = outputs.Multiply(error).Inner(residual);
         Tensor core = factorization.Core.clone();
         Tensor? blocks = factorization.InputBlocks?.clone();
         RowStrip[] rows = [.. ColumnStrips.Of(factorization.Rows, factorization.OutputBlockSize).Select(strip => Prepare(factorization, strip.First, strip.Count))];
@@ -46,7 +46,7 @@ internal sealed class TwoSidedCycle(TwoSidedLoss loss) : IAlternatingCycle, IDis
                 Tensor hessian = inputs.HessianBlock(first, count);
                 Tensor moved = Sweep(factorization, context, rows, own, hessian, first, core);
                 Tensor after = own - moved.matmul(hessian);
-                value -= Inner(outputs.Multiply(moved), own.Plus(after));
+                value -= outputs.Multiply(moved).Inner(own.Plus(after));
                 if (blocks is not null)
                 {
                     (Tensor Blocks, Tensor Product, double Loss) solved = input.Solve(
@@ -157,12 +157,6 @@ internal sealed class TwoSidedCycle(TwoSidedLoss loss) : IAlternatingCycle, IDis
         MaxDegreeOfParallelism = 1,
         CancellationToken = context.CancellationToken,
     };
-
-    private static double Inner(Tensor a, Tensor b)
-    {
-        using var scope = NewDisposeScope();
-        return (a * b).sum(float64).ToDouble();
-    }
 
     // Rows that are swept as one block; Blocks is A there.
     private readonly record struct RowStrip(long First, long Count, Tensor? Blocks, SweepOutput Output);

@@ -41,7 +41,7 @@ public sealed class BlockDiagonalLoss : IProxyLoss, IDisposable
     {
         ArgumentNullException.ThrowIfNull(error);
         using var scope = NewDisposeScope();
-        return Math.Max(0, (BlockDiagonalProduct.Right(error, blocks) * error).sum(float64).ToDouble());
+        return Math.Max(0, BlockDiagonalProduct.Right(error, blocks).Inner(error));
     }
 
     /// <inheritdoc/>

@@ -29,7 +29,7 @@ public sealed class FullHessianLoss : IProxyLoss, IDisposable
     {
         using var scope = NewDisposeScope();
         // Rounding can leave a tiny negative sum where the error is almost zero.
-        return Math.Max(0, (error.matmul(hessian) * error).sum(float64).ToDouble());
+        return Math.Max(0, error.matmul(hessian).Inner(error));
     }
 
     /// <inheritdoc/>

@@ -36,7 +36,7 @@ internal sealed class TwoSidedLoss : IProxyLoss, IDisposable
         ArgumentNullException.ThrowIfNull(error);
         using var scope = NewDisposeScope();
         Tensor weighted = Inputs.MultiplyHessian(Outputs.Multiply(error), 0, error.shape[1]);
-        return Math.Max(0, (weighted * error).sum(float64).ToDouble());
+        return Math.Max(0, weighted.Inner(error));
     }
 
     /// <summary>Columns of E·H, without G.</summary>

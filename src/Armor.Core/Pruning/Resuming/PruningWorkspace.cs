@@ -1,8 +1,10 @@
+using Armor.Core.Calibration.Gradients;
+
 namespace Armor.Core.Pruning.Resuming;
 
 /// <summary>
 /// The folder <c>OUT.partial</c> beside an output folder, in which a run keeps what it has finished until the output is complete:
-/// <c>state.json</c> with the run's fingerprint, one file for each finished linear, the calibration's activations at the last layer boundary, and the
+/// <c>state.json</c> with the run's fingerprint, one file for each finished linear, the gradients' statistics, the calibration's activations at the last layer boundary, and the
 /// output while it is put together. Every file is
 /// written under another name and renamed, so a kill at any moment leaves nothing half-written that counts.
 /// </summary>
@@ -158,7 +160,9 @@ internal sealed class PruningWorkspace : IDisposable
         lease.Dispose();
     }
 
-    private static bool HasParts(string folder) => Directory.EnumerateFiles(folder, "*" + PartFile.Extension).Any();
+    // Finished linears, or the gradients, which cost as much as a walk.
+    private static bool HasParts(string folder) =>
+        Directory.EnumerateFiles(folder, "*" + PartFile.Extension).Any() || new GradientFiles(Path.Combine(folder, GradientsName)).IsComplete;
 
     private static bool IsFilled(string output) => Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any();
 
