@@ -66,7 +66,7 @@ internal static class BatchedSweep
         Tensor Rows(Tensor x) => x.reshape(blocks, b, strips, width).permute(1, 0, 2, 3);
     }
 
-    // The inverses of the 2×2 systems [strips, groups, 3, masks] are few and are made on the CPU.
+    // The inverse factors of the 2×2 systems [strips, groups, 3, masks] are few and are made on the CPU.
     private static unsafe Tensor Coefficients(Tensor q)
     {
         using var scope = NewDisposeScope();
@@ -100,10 +100,14 @@ internal static class BatchedSweep
         {
             Tensor fa = f.index_select(2, first);
             Tensor fb = f.index_select(2, second);
-            Tensor both = coefficients.select(1, 1);
-            Tensor a = (coefficients.select(1, 0) * fa).Plus(both * fb);
-            Tensor b = (coefficients.select(1, 2) * fb).Plus(both * fa);
-            Tensor gain = (a * fa).Plus(b * fb);
+            Tensor aa = coefficients.select(1, 0);
+            Tensor ba = coefficients.select(1, 1);
+            Tensor bb = coefficients.select(1, 2);
+            Tensor ya = aa * fa;
+            Tensor yb = (ba * fa).Plus(bb * fb);
+            Tensor a = (aa * ya).Plus(ba * yb);
+            Tensor b = bb * yb;
+            Tensor gain = (ya * ya).Plus(yb * yb);
             if (generator is not null)
             {
                 Tensor most = gain.Times(noise.Relative).minimum(scale.Times(noise.Bound));

@@ -10,7 +10,7 @@ internal static class MaskPairs
     public const int CoefficientsPerGroup = 3 * Count;
 
     // Below this share of the product of its diagonal a 2×2 system counts as singular.
-    private const double SingularDeterminant = 1e-7;
+    private const double SingularDeterminant = 1e-6;
     private const double SingularDamping = 1e-4;
 
     /// <summary>The first kept column of each mask.</summary>
@@ -20,8 +20,9 @@ internal static class MaskPairs
     public static ReadOnlySpan<int> Second => [1, 2, 3, 2, 3, 3];
 
     /// <summary>
-    /// The inverses Q_mm⁻¹ of the six 2×2 systems of every group of four, as [group][aa | ab | bb][mask], so that the kept values are
-    /// a = aa·f_a + ab·f_b, b = ab·f_a + bb·f_b and the gain is a·f_a + b·f_b.
+    /// The inverse Cholesky factors L⁻¹ of the six 2×2 systems Q_mm = L·Lᵀ of every group of four, as [group][aa | ba | bb][mask]: with
+    /// y = L⁻¹·f_m the gain f_mᵀ·Q_mm⁻¹·f_m is |y|² and the kept values are L⁻ᵀ·y. In float32 a sum of squares keeps gains apart, and values in place,
+    /// that the quadratic form with Q_mm⁻¹ drowns in cancellation (its errors grow with the square of the condition, these with its first power).
     /// </summary>
     /// <param name="q">Q, row-major with the given stride.</param>
     /// <param name="stride">Floats from row to row.</param>
@@ -34,11 +35,11 @@ internal static class MaskPairs
             float* output = coefficients + (group * CoefficientsPerGroup);
             for (int mask = 0; mask < Count; mask++)
             {
-                long first = (4 * group) + First[mask];
-                long second = (4 * group) + Second[mask];
-                double a = q[(first * stride) + first];
-                double c = q[(second * stride) + second];
-                double d = q[(first * stride) + second];
+                long i = (4 * group) + First[mask];
+                long j = (4 * group) + Second[mask];
+                double a = q[(i * stride) + i];
+                double c = q[(j * stride) + j];
+                double d = q[(i * stride) + j];
                 double determinant = (a * c) - (d * d);
                 if (!(determinant > SingularDeterminant * a * c))
                 {
@@ -48,9 +49,10 @@ internal static class MaskPairs
                     determinant = (a * c) - (d * d);
                 }
 
-                output[mask] = (float)(c / determinant);
-                output[Count + mask] = (float)(-d / determinant);
-                output[(2 * Count) + mask] = (float)(a / determinant);
+                double inverse = Math.Sqrt(a / determinant);
+                output[mask] = (float)(1 / Math.Sqrt(a));
+                output[Count + mask] = (float)(-d / a * inverse);
+                output[(2 * Count) + mask] = (float)inverse;
             }
         }
     }

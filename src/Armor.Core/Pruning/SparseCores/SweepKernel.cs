@@ -9,7 +9,7 @@ namespace Armor.Core.Pruning.SparseCores;
 /// </summary>
 /// <remarks>
 /// A group has to wait for the one before it, so the same group of many blocks of A is solved at once, one block a lane: they are independent, and
-/// share Q and the inverses of the 2×2 systems. Rows go in panels of eight, so that T is read once for eight rows.
+/// share Q and the inverse factors of the 2×2 systems. Rows go in panels of eight, so that T is read once for eight rows.
 /// </remarks>
 internal static unsafe class SweepKernel<TVector, TLanes>
     where TVector : unmanaged
@@ -390,10 +390,14 @@ internal static unsafe class SweepKernel<TVector, TLanes>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static TVector Gain(float* coefficients, TVector fa, TVector fb, out TVector a, out TVector b)
     {
-        TVector both = TLanes.Create(coefficients[MaskPairs.Count]);
-        a = TLanes.MultiplyAdd(TLanes.Create(coefficients[0]), fa, TLanes.Multiply(both, fb));
-        b = TLanes.MultiplyAdd(TLanes.Create(coefficients[2 * MaskPairs.Count]), fb, TLanes.Multiply(both, fa));
-        return TLanes.MultiplyAdd(a, fa, TLanes.Multiply(b, fb));
+        TVector aa = TLanes.Create(coefficients[0]);
+        TVector ba = TLanes.Create(coefficients[MaskPairs.Count]);
+        TVector bb = TLanes.Create(coefficients[2 * MaskPairs.Count]);
+        TVector ya = TLanes.Multiply(aa, fa);
+        TVector yb = TLanes.MultiplyAdd(ba, fa, TLanes.Multiply(bb, fb));
+        a = TLanes.MultiplyAdd(aa, ya, TLanes.Multiply(ba, yb));
+        b = TLanes.Multiply(bb, yb);
+        return TLanes.MultiplyAdd(ya, ya, TLanes.Multiply(yb, yb));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

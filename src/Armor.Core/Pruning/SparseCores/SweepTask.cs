@@ -83,7 +83,7 @@ internal sealed unsafe class SweepTask : IDisposable
     /// <summary>The size of M's blocks.</summary>
     public int BlockM { get; }
 
-    /// <summary>The inverses of the 2×2 systems, see <see cref="MaskPairs.Prepare"/>.</summary>
+    /// <summary>The inverse factors of the 2×2 systems, see <see cref="MaskPairs.Prepare"/>.</summary>
     public float* Coefficients { get; }
 
     /// <summary>Frees what was laid out.</summary>

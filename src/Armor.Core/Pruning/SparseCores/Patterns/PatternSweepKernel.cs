@@ -66,7 +66,9 @@ internal static unsafe class PatternSweepKernel
         MaskTable table = strip.Masks;
         int group = table.Pattern.Group;
         float* f = stackalloc float[GroupChoice.PaddedGroup];
+        float* gradient = stackalloc float[GroupChoice.PaddedGroup];
         float* now = stackalloc float[GroupChoice.PaddedGroup];
+        float* delta = stackalloc float[GroupChoice.PaddedGroup];
         new Span<float>(f, GroupChoice.PaddedGroup).Clear();
         noise = noise with { Bound = noise.Bound * inverse };
         bool moved = false;
@@ -76,7 +78,6 @@ internal static unsafe class PatternSweepKernel
             float* q = strip.Q + ((long)c * strip.Width);
 
             // f = G/P_rr − (Δs·Q)[c..] + Q_cc·s_c: what the kept values have to explain.
-            float kept = 0;
             for (int x = 0; x < group; x++)
             {
                 float own = 0;
@@ -85,14 +86,12 @@ internal static unsafe class PatternSweepKernel
                     own += q[((long)y * strip.Width) + c + x] * s[c + y];
                 }
 
-                f[x] = (g[c + x] * inverse) - change[c + x] + own;
-                kept += s[c + x] * ((2 * f[x]) - own);
+                gradient[x] = (g[c + x] * inverse) - change[c + x];
+                f[x] = gradient[x] + own;
             }
 
-            int mask = GroupChoice.Best(table, f, coefficients, noise, ref random, out float gain);
-
-            // Near a singular Q the solution is damped: then what is there already may explain more.
-            if (mask < 0 || (!(noise.Relative > 0) && !(gain > kept)))
+            int mask = GroupChoice.Best(table, f, coefficients, noise, ref random, out _);
+            if (mask < 0)
             {
                 continue;
             }
@@ -100,14 +99,39 @@ internal static unsafe class PatternSweepKernel
             GroupChoice.Solve(table, mask, f, coefficients, now);
             for (int x = 0; x < group; x++)
             {
-                (now[x], s[c + x]) = (now[x] - s[c + x], now[x]);
+                delta[x] = now[x] - s[c + x];
             }
 
+            // Near a singular Q the solution is damped and rounded: then what is there already may explain more.
+            if (!(noise.Relative > 0) && !(Decrease(gradient, delta, group, q + c, strip.Width) > 0))
+            {
+                continue;
+            }
+
+            new ReadOnlySpan<float>(now, group).CopyTo(new Span<float>(s + c, group));
             moved = true;
-            AddRows(change, now, 1, group, q, strip.Width);
+            AddRows(change, delta, 1, group, q, strip.Width);
         }
 
         return moved;
+    }
+
+    // What δ takes from the loss of one group over P_rr: 2·gᵀδ − δᵀQδ.
+    private static double Decrease(float* gradient, float* delta, int group, float* q, int stride)
+    {
+        double decrease = 0;
+        for (int x = 0; x < group; x++, q += stride)
+        {
+            double product = 0;
+            for (int y = 0; y < group; y++)
+            {
+                product += (double)q[y] * delta[y];
+            }
+
+            decrease += delta[x] * ((2.0 * gradient[x]) - product);
+        }
+
+        return decrease;
     }
 
     // y += sign · Σ weights[k]·rows[k, :]
