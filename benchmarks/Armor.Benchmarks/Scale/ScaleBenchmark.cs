@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Armor.Cli.Natives;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
 using TorchSharp;
@@ -21,6 +22,7 @@ internal static class ScaleBenchmark
 
         int threads = Number("--threads", 2);
         torch.set_num_threads(threads);
+        NativeHeap.KeepSmall();
         ScaleShape full = ScaleShape.Llama7B;
         var shape = new ScaleShape(
             Number("--hidden", full.Hidden), Number("--intermediate", full.Intermediate), Number("--layers", 1), Number("--heads", full.Heads), Number("--vocabulary", full.Vocabulary));
@@ -81,6 +83,7 @@ internal static class ScaleBenchmark
             else if (value.Finished)
             {
                 Tell($"prune {value.Linear}, loss {value.Loss:f4}");
+                NativeHeap.GiveBack();
             }
             else if (!measured && value.Loss is not null)
             {
