@@ -54,7 +54,7 @@ internal static class ScaleBenchmark
             model,
             Path.Combine(folder, "out"),
             SyntheticCheckpoint.Tokens(samples, length, shape.Vocabulary, seed: 2),
-            new ModelPrunerOptions { Pruner = pruner, MaxSamples = samples, MemoryBudget = budget, Resume = true, TokensPerBatch = Number("--batch", 4096) },
+            new ModelPrunerOptions { Pruner = pruner, MaxSamples = samples, MemoryBudget = budget, Resume = true, TokensPerBatch = Number("--batch", 4096), GradientTokens = Number("--gradient-tokens", 32768) },
             new Phases(Note, watch));
         Note($"done: {report.Linears.Count} linears, of {report.Seconds:f0} s {report.Linears.Sum(linear => linear.Seconds):f0} s within linears");
         Note($"highest resident memory {MemoryWatch.Highest / 1e9:f2} GB of a budget of {budget / 1e9:f2} GB");

@@ -28,14 +28,8 @@ internal static class TimedCalibration
         double work = 2.0 * ModelShapes.Linears(model.Configuration).Sum(linear => (double)linear.Rows * linear.Columns) * (two ? 2 : 1);
         int most = (int)Math.Clamp(LargestWork / work, 64, Math.Max(64, tokensPerBatch));
         long total = sequences.Sum(sequence => (long)sequence.Length);
-        (double large, long many) = Pass(model, sequences, most, mode, two, cancellationToken);
-        if (many >= total)
-        {
-            return large;
-        }
-
-        (double small, long few) = Pass(model, sequences, most / 2, mode, two, cancellationToken);
-        return Extrapolated(large, many, small, few, total);
+        (double seconds, long some) = Pass(model, sequences, most, mode, two, cancellationToken);
+        return Extrapolated(LoadSeconds(model), seconds, some, total);
     }
 
     /// <summary>Seconds of the pass of gradients: of one layer, there and back, and of the head.</summary>
@@ -49,14 +43,8 @@ internal static class TimedCalibration
         double work = 6.0 * ModelShapes.Linears(model.Configuration).Sum(linear => (double)linear.Rows * linear.Columns);
         int most = (int)Math.Clamp(LargestWork / work, 64, Math.Max(64, tokensPerBatch));
         long total = sequences.Sum(sequence => (long)sequence.Length);
-        (double layer, double head, long many) = GradientPass(model, sequences, most, cancellationToken);
-        if (many >= total)
-        {
-            return (layer, head);
-        }
-
-        (double smallLayer, double smallHead, long few) = GradientPass(model, sequences, most / 2, cancellationToken);
-        return (Extrapolated(layer, many, smallLayer, few, total), Extrapolated(head, many, smallHead, few, total));
+        (double layer, double head, long some) = GradientPass(model, sequences, most, cancellationToken);
+        return (Extrapolated(2 * LoadSeconds(model), layer, some, total), Extrapolated(0, head, some, total));
     }
 
     /// <summary>Seconds to sum one group's moments.</summary>
@@ -113,11 +101,15 @@ internal static class TimedCalibration
         return some;
     }
 
-    // What is once a layer does not grow with the tokens; but noise must not make the rest vanish.
-    private static double Extrapolated(double large, long many, double small, long few, long total)
+    // What is once a layer does not grow with the tokens.
+    private static double Extrapolated(double once, double seconds, long some, long total) =>
+        once + (Math.Max(0, seconds - once) * ((double)total / some));
+
+    private static double LoadSeconds(LayerwiseModel model)
     {
-        double perToken = many > few ? Math.Max(0, large - small) / (many - few) : 0;
-        return large + (Math.Max(perToken, large / many * 0.5) * (total - many));
+        var stopwatch = Stopwatch.StartNew();
+        model.LoadLayer(0).Dispose();
+        return stopwatch.Elapsed.TotalSeconds;
     }
 
     private static (double Layer, double Head, long Tokens) GradientPass(
