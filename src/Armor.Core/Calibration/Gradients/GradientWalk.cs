@@ -14,8 +14,8 @@ namespace Armor.Core.Calibration.Gradients;
 /// </summary>
 internal sealed class GradientWalk
 {
-    // Rows of logits that are made at once.
-    private const int LogitRows = 512;
+    /// <summary>Rows of logits that are made at once.</summary>
+    internal const int LogitRows = 512;
 
     private readonly LayerwiseModel model;
     private readonly IReadOnlyList<CalibrationBatch> batches;

@@ -15,6 +15,9 @@ internal static class TimedCalibration
     private const double LargestWork = 1.5e11;
     private const int TokensPerProduct = 2048;
 
+    // The first pass compiles; small models repeat it for as long.
+    private const double MeasuringSeconds = 2;
+
     /// <summary>Seconds of the forward passes of one layer, its weights' loading included.</summary>
     /// <param name="model">The dense model.</param>
     /// <param name="sequences">The calibration tokens.</param>
@@ -121,7 +124,7 @@ internal static class TimedCalibration
         {
             (double layer, double head) = (double.PositiveInfinity, double.PositiveInfinity);
             var budget = Stopwatch.StartNew();
-            for (int repeat = 0; repeat < 3 && (repeat == 0 || budget.Elapsed.TotalSeconds < 1); repeat++)
+            for (int repeat = 0; repeat < 3 && (repeat == 0 || budget.Elapsed.TotalSeconds < MeasuringSeconds); repeat++)
             {
                 var marks = new List<double>();
                 var stopwatch = Stopwatch.StartNew();
@@ -153,7 +156,7 @@ internal static class TimedCalibration
         {
             double best = double.PositiveInfinity;
             var budget = Stopwatch.StartNew();
-            for (int repeat = 0; repeat < 3 && (repeat == 0 || budget.Elapsed.TotalSeconds < 1); repeat++)
+            for (int repeat = 0; repeat < 3 && (repeat == 0 || budget.Elapsed.TotalSeconds < MeasuringSeconds); repeat++)
             {
                 var stopwatch = Stopwatch.StartNew();
                 using var walk = new CalibrationWalk(model, batches, mode, two, WalkStorage.Memory with { KeptBytes = long.MaxValue }, cancellationToken: cancellationToken);
