@@ -69,6 +69,17 @@ internal sealed partial class CalibrationWalk : IDisposable
     /// <summary>The layer at which the walk begins.</summary>
     public int FirstLayer { get; }
 
+    /// <summary>Makes the streams before the first layer at once, not whenever they are read: what then follows takes as long as in any layer.</summary>
+    internal void Embed()
+    {
+        for (int batch = 0; batch < batches.Count; batch++)
+        {
+            using var scope = NewDisposeScope();
+            stream.Store(batch, stream.Load(batch));
+            denseStream?.Store(batch, denseStream.Load(batch));
+        }
+    }
+
     /// <summary>Loads a decoder layer; layers come in order.</summary>
     /// <param name="index">From 0.</param>
     public void EnterLayer(int index)
