@@ -1,4 +1,6 @@
 using System.Text.Json;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Factorization;
 
 namespace Armor.Cli.Tests.Commands;
 
@@ -145,6 +147,26 @@ public sealed class CommandTests
         Assert.That(small.Code, Is.EqualTo(1), small.ToString());
         Assert.That(small.Error, Does.Contain("MemoryBudget must be at least"));
         Assert.That((await Tool.RunAsync("prune", model, "--out", "x", "--calibration", calibration, "--memory", "much")).Code, Is.EqualTo(2));
+    }
+
+    [Test]
+    public async Task ChannelsStayInTheirOrderWhereAskedTo()
+    {
+        string[] outputs = [folder.File("ordered"), folder.File("as-it-is")];
+        foreach ((string output, string[] option) in outputs.Zip((string[][])[[], ["--no-order"]]))
+        {
+            ToolResult prune = await Tool.RunAsync(
+                ["prune", model, "--out", output, "--calibration", calibration, "--preset", "fast", "--block-size", "4", "--samples", "10", .. option]);
+            Assert.That(prune.Code, Is.Zero, prune.ToString());
+        }
+
+        ArmorLayer[][] layers = [.. outputs.Select(output =>
+        {
+            using ArmorCheckpoint pruned = ArmorCheckpoint.Open(output);
+            return (ArmorLayer[])[pruned.ReadLayer("model.layers.0.self_attn.q_proj"), pruned.ReadLayer("model.layers.0.mlp.gate_proj")];
+        })];
+        Assert.That(layers[0][0].ToDense(), Is.EqualTo(layers[1][0].ToDense()), "attention has no order yet");
+        Assert.That(layers[0][1].ToDense(), Is.Not.EqualTo(layers[1][1].ToDense()));
     }
 
     [TestCase("4:8", "armor", 0.5625)]
