@@ -43,6 +43,11 @@ internal static class PruningEstimator
             calibration += layer;
         }
 
+        if (pruner.Orders(configuration, cancellationToken) is not null)
+        {
+            calibration += TimedOrder.Seconds(configuration, cancellationToken);
+        }
+
         foreach (var alike in linears.DistinctBy(linear => (linear.Group, linear.Expert))
             .Select(linear => (linear.Columns, linear.Rows, Residual: CalibrationWalk.WritesToStream(configuration, linear.Group)))
             .GroupBy(group => group with { Rows = group.Residual ? group.Rows : 0 }))
