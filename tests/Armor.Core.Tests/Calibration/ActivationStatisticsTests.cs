@@ -76,6 +76,32 @@ public class ActivationStatisticsTests
     }
 
     [Test]
+    public void MomentsOfManyInputsAreSummedInFloat32()
+    {
+        const int Dimension = 4100;
+        using var scope = NewDisposeScope();
+        Tensor inputs = randn([48, Dimension], float32, generator: new Generator(11));
+        Tensor dense = randn([48, Dimension], float32, generator: new Generator(12));
+        using var accumulator = new ActivationAccumulator("down", Dimension, ActivationMoments.CrossMoment);
+        foreach (long start in (long[])[0, 16, 32])
+        {
+            accumulator.Add(inputs.narrow(0, start, 16), dense.narrow(0, start, 16));
+        }
+
+        using ActivationStatistics statistics = accumulator.Take();
+        Assert.That(statistics.Hessian!.dtype, Is.EqualTo(float32));
+        Assert.That(statistics.Diagonal.dtype, Is.EqualTo(float64));
+        foreach (long first in (long[])[0, Dimension - 5])
+        {
+            Assert.That(Difference(statistics.Hessian, inputs), Is.LessThan(1e-6));
+            Assert.That(Difference(statistics.CrossMoment!, dense), Is.LessThan(1e-6));
+
+            double Difference(Tensor moment, Tensor left) =>
+                (moment.narrow(0, first, 5) - (left.narrow(1, first, 5).to(float64).t().mm(inputs.to(float64)) / tensor(48.0, float64))).abs().max().item<double>();
+        }
+    }
+
+    [Test]
     public void ResidualMomentIsTheMeanOfMissingTimesInputs()
     {
         using var scope = NewDisposeScope();

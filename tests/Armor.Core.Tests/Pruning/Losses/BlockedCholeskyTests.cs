@@ -47,6 +47,18 @@ public class BlockedCholeskyTests
         Assert.That((CrossTarget.Of(weight, zeros_like(h), zeros_like(h), 0.01)! - weight).abs().max().ToDouble(), Is.Zero);
     }
 
+    [Test]
+    public void MomentsInFloat32GiveTheSameTarget()
+    {
+        using var scope = NewDisposeScope();
+        Tensor h = Moment(1100, 6);
+        Tensor c = Moment(1100, 7);
+        Tensor weight = randn([5, 1100], float32, generator: new Generator(8));
+        Tensor expected = CrossTarget.Of(weight, h, c, 0.01)!;
+        Tensor target = CrossTarget.Of(weight, h.to(float32), c.to(float32), 0.01)!;
+        Assert.That((target - expected).abs().max().ToDouble(), Is.LessThan(1e-4 * expected.abs().max().ToDouble()));
+    }
+
     private static Tensor Moment(int size, ulong seed)
     {
         using var scope = NewDisposeScope();
