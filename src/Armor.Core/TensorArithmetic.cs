@@ -109,7 +109,9 @@ internal static class TensorArithmetic
     public static double Inner(this Tensor a, Tensor b)
     {
         using var scope = NewDisposeScope();
-        return (a * b).sum(float64).ToDouble();
+        return a.dtype == ScalarType.Float32 && b.dtype == ScalarType.Float32 && a.device_type == DeviceType.CPU && a.is_contiguous() && b.is_contiguous() && a.numel() == b.numel()
+            ? TensorMemory.Inner(a, b)
+            : (a * b).sum(float64).ToDouble();
     }
 
     /// <summary>Sets a to zero where the mask is set.</summary>

@@ -354,7 +354,7 @@ public sealed class ArmorPruner
         {
             if (frame.Loss is TwoSidedLoss twoSided)
             {
-                return new TwoSidedCycle(twoSided);
+                return new CoupledCycle(twoSided);
             }
 
             bool couples = frame.Loss.CouplesBlocks(CoreSystems.Unit(state, options.Pattern));
