@@ -15,8 +15,9 @@ internal sealed class OutputHessian : IDisposable
     /// <summary>Makes G.</summary>
     /// <param name="gradients">The statistics of the gradients at the linear's output.</param>
     /// <param name="damping">Added to the diagonal, as a share of its mean.</param>
+    /// <param name="device">Where it is to lie; <see langword="null"/> for where the statistics do.</param>
     /// <exception cref="ArgumentOutOfRangeException">The damping is negative.</exception>
-    public OutputHessian(GradientStatistics gradients, double damping)
+    public OutputHessian(GradientStatistics gradients, double damping, Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(gradients);
         ArgumentOutOfRangeException.ThrowIfNegative(damping);
@@ -27,9 +28,9 @@ internal sealed class OutputHessian : IDisposable
         blocks = new (long, long, Tensor)[gradients.Blocks.Count];
         for (int index = 0; index < blocks.Length; index++)
         {
-            Tensor block = gradients.Blocks[index];
+            Tensor block = device is null ? gradients.Blocks[index] : gradients.Blocks[index].to(device);
             long count = block.shape[0];
-            Tensor identity = eye(count, dtype: float64);
+            Tensor identity = eye(count, dtype: float64, device: block.device);
 
             // Without any gradient all outputs count alike.
             Tensor scaled = mean > 0 ? block.to(float64).Over(mean).Plus(identity.Times(damping)).Over(1 + damping) : identity;
