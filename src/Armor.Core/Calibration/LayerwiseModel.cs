@@ -1,3 +1,4 @@
+using Armor.Core.Calibration.Channels;
 using Armor.Core.Modules;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Models;
@@ -13,15 +14,19 @@ internal sealed class LayerwiseModel : IDisposable
     private readonly CheckpointFolder checkpoint;
     private readonly RotaryEmbedding rotary;
     private readonly IReadOnlySet<string>? absent;
+    private readonly ChannelOrders? orders;
 
     /// <summary>Opens nothing yet.</summary>
     /// <param name="checkpoint">Holds the weights; stays the caller's.</param>
     /// <param name="configuration">Of the same model.</param>
     /// <param name="absent">Tensors that the checkpoint does not hold as such: zeros that take no memory stand in their place.</param>
-    public LayerwiseModel(CheckpointFolder checkpoint, ModelConfiguration configuration, IReadOnlySet<string>? absent = null)
+    /// <param name="orders">Reorders every layer's inner channels; null leaves them as they are.</param>
+    public LayerwiseModel(
+        CheckpointFolder checkpoint, ModelConfiguration configuration, IReadOnlySet<string>? absent = null, ChannelOrders? orders = null)
     {
         this.checkpoint = checkpoint;
         this.absent = absent;
+        this.orders = orders;
         Configuration = configuration;
         rotary = new RotaryEmbedding(configuration);
     }
@@ -68,11 +73,14 @@ internal sealed class LayerwiseModel : IDisposable
     public LoadedLayer LoadLayer(int index)
     {
         using var scope = NewDisposeScope();
-        var weights = new Dictionary<string, Parameter>(StringComparer.Ordinal);
         string prefix = ModelShapes.LayerPrefix(index);
-        foreach (TensorShape shape in ModelShapes.EnumerateLayer(Configuration))
+        Dictionary<string, Tensor> tensors = ModelShapes.EnumerateLayer(Configuration)
+            .ToDictionary(shape => shape.Name, shape => Load(shape with { Name = prefix + shape.Name }), StringComparer.Ordinal);
+        orders?.Apply(index, tensors);
+        var weights = new Dictionary<string, Parameter>(StringComparer.Ordinal);
+        foreach ((string name, Tensor values) in tensors)
         {
-            weights.Add(shape.Name, new Parameter(Load(shape with { Name = prefix + shape.Name }), requires_grad: false));
+            weights.Add(name, new Parameter(values, requires_grad: false));
         }
 
         foreach (Parameter weight in weights.Values)

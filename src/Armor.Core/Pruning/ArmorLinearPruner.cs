@@ -1,8 +1,10 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Channels;
 using Armor.Core.Calibration.Gradients;
 using Armor.Runtime.Factorization;
+using Armor.Runtime.Models;
 using static TorchSharp.torch;
 
 namespace Armor.Core.Pruning;
@@ -37,6 +39,20 @@ internal sealed class ArmorLinearPruner : ILinearPruner
 
     /// <inheritdoc/>
     public IReadOnlyDictionary<string, string> Fingerprint { get; }
+
+    /// <inheritdoc/>
+    public ChannelOrders? Orders(ModelConfiguration configuration, CancellationToken cancellationToken)
+    {
+        if (!options.OrderChannels || options.Method != PruningMethod.Armor)
+        {
+            return null;
+        }
+
+        // Down's input side has the channels, or, where it has no wrapper, the output side of gate and up.
+        LinearDescription down = ModelShapes.Linears(configuration).First(linear => linear.Group == LinearGroup.MlpOutput);
+        int? block = BlockSizes.For(options, down.Rows, down.Columns).Input ?? BlockSizes.For(options, down.Columns, down.Rows).Output;
+        return block is { } size ? new ChannelOrders(configuration, size, cancellationToken) : null;
+    }
 
     /// <inheritdoc/>
     public PrunedLinear Prune(

@@ -87,6 +87,7 @@ public sealed record ArmorPrunerOptions
         Stages = [new PruningStage { Loss = StageLoss.NormalizedDiagonal, PolishCycles = 20_000, Momentum = null, EarlyStopping = new EarlyStopping() }],
         CrossTarget = false,
         GradientWeighting = false,
+        OrderChannels = false,
     };
 
     /// <summary>A good result in the least time.</summary>
@@ -168,6 +169,13 @@ public sealed record ArmorPrunerOptions
 
     /// <summary>Added to the diagonal of the gradients' second moment, as a share of its mean.</summary>
     public double GradientDamping { get; init; } = 0.05;
+
+    /// <summary>
+    /// Put the inner channels of a model's MLPs, each an output of gate and up and an input of down, in an order in which like channels share a block of
+    /// the wrappers. The dense model's function stays as it is, and inference costs nothing more; a pruned MLP's weights are then not in the source's order.
+    /// Without effect on a single weight, and on methods without wrappers.
+    /// </summary>
+    public bool OrderChannels { get; init; } = true;
 
     /// <summary>Whether these options make use of gradients: by wish, by algorithm and by method.</summary>
     public bool UsesGradients =>

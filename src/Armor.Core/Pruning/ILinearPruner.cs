@@ -1,6 +1,8 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Channels;
 using Armor.Core.Calibration.Gradients;
 using Armor.Runtime.Factorization;
+using Armor.Runtime.Models;
 using static TorchSharp.torch;
 
 namespace Armor.Core.Pruning;
@@ -19,6 +21,11 @@ internal interface ILinearPruner
 
     /// <summary>All that the result depends on besides weight, statistics and name, option by option: two pruners of equal text are one.</summary>
     IReadOnlyDictionary<string, string> Fingerprint { get; }
+
+    /// <summary>The orders in which the pruner wants a model's inner channels; null where it makes no difference to it.</summary>
+    /// <param name="configuration">The model.</param>
+    /// <param name="cancellationToken">Stops the search for an order.</param>
+    ChannelOrders? Orders(ModelConfiguration configuration, CancellationToken cancellationToken);
 
     /// <summary>Prunes one weight; the result depends on the arguments alone.</summary>
     /// <param name="name">The linear, for messages and seeds.</param>

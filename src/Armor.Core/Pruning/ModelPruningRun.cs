@@ -41,7 +41,7 @@ internal sealed class ModelPruningRun(
         ModelConfiguration configuration = ModelConfiguration.Load(model);
         RequireWholeGroups(configuration);
         using CheckpointFolder checkpoint = CheckpointFolder.Open(model);
-        using var layerwise = new LayerwiseModel(checkpoint, configuration);
+        using var layerwise = new LayerwiseModel(checkpoint, configuration, orders: pruner.Orders(configuration, cancellationToken));
         IReadOnlyList<int[]> sequences = CalibrationSequences.Select(tokenise(), options.MaxSamples, configuration);
         MemoryPlan plan = MemoryPlan.For(configuration, options, pruner.Moments, sequences);
         layerwise.Verify(cancellationToken);

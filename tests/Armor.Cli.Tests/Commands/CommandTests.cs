@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Armor.Runtime.Checkpoints;
 
 namespace Armor.Cli.Tests.Commands;
 
@@ -145,6 +146,23 @@ public sealed class CommandTests
         Assert.That(small.Code, Is.EqualTo(1), small.ToString());
         Assert.That(small.Error, Does.Contain("MemoryBudget must be at least"));
         Assert.That((await Tool.RunAsync("prune", model, "--out", "x", "--calibration", calibration, "--memory", "much")).Code, Is.EqualTo(2));
+    }
+
+    [Test]
+    public async Task ChannelsStayInTheirOrderWhereAskedTo()
+    {
+        using CheckpointFolder dense = CheckpointFolder.Open(model);
+        float[] gate = dense.ReadFloat32("model.layers.0.mlp.gate_proj.weight");
+        foreach ((string name, string[] option, bool near) in new (string, string[], bool)[] { ("ordered", [], false), ("as-it-is", ["--no-order"], true) })
+        {
+            string output = folder.File(name);
+            ToolResult prune = await Tool.RunAsync(
+                ["prune", model, "--out", output, "--calibration", calibration, "--preset", "fast", "--block-size", "4", "--samples", "10", .. option]);
+            Assert.That(prune.Code, Is.Zero, prune.ToString());
+            using ArmorCheckpoint pruned = ArmorCheckpoint.Open(output);
+            double error = gate.Zip(pruned.ReadLayer("model.layers.0.mlp.gate_proj").ToDense(), (w, p) => Math.Pow(w - p, 2)).Sum() / gate.Sum(w => (double)w * w);
+            Assert.That(error, near ? Is.LessThan(0.5) : Is.GreaterThan(1));
+        }
     }
 
     [TestCase("4:8", "armor", 0.5625)]

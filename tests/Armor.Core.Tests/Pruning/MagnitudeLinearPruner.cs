@@ -1,7 +1,9 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Channels;
 using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning;
 using Armor.Runtime.Factorization;
+using Armor.Runtime.Models;
 using static TorchSharp.torch;
 
 namespace Armor.Core.Tests.Pruning;
@@ -16,6 +18,8 @@ internal class MagnitudeLinearPruner : ILinearPruner
     public SparsityPattern Pattern => SparsityPattern.TwoFour;
 
     public IReadOnlyDictionary<string, string> Fingerprint { get; init; } = new Dictionary<string, string> { ["pruner"] = "magnitude" };
+
+    public ChannelOrders? Orders(ModelConfiguration configuration, CancellationToken cancellationToken) => null;
 
     public PrunedLinear Prune(
         string name,

@@ -41,11 +41,12 @@ public class ModelPrunerTests
     public void DeleteFolder() => folder.Dispose();
 
     [Test]
-    public async Task EveryLinearIsPrunedAndAllElseIsCopied([Values] CalibrationMode mode)
+    public async Task EveryLinearIsPrunedAndAllElseIsCopied([Values] CalibrationMode mode, [Values] bool ordered)
     {
+        ModelPrunerOptions options = Quick with { Calibration = mode, Pruner = Quick.Pruner with { OrderChannels = ordered } };
         var progress = new List<ModelPruningProgress>();
         ModelPruningReport report = await ModelPruner.PruneTokensAsync(
-            model, output, TinyLlama.Sequences(20), Quick with { Calibration = mode }, new Recorder(progress));
+            model, output, TinyLlama.Sequences(20), options, new Recorder(progress));
 
         Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.EquivalentTo(new[] { model, output }), "nothing but the output remains");
         Assert.That(File.ReadAllText(Path.Combine(output, "LICENSE")), Is.EqualTo("free"));
@@ -55,10 +56,11 @@ public class ModelPrunerTests
         string[] names = [.. ModelShapes.LinearNames(ModelConfiguration.Load(model))];
         Assert.That(pruned.PrunedLinears, Is.EqualTo(names));
         Assert.That(report.Linears.Select(linear => linear.Name), Is.EqualTo(names));
+        using var layerwise = new LayerwiseModel(dense, dense.Configuration, orders: new ArmorLinearPruner(options.Pruner).Orders(dense.Configuration, default));
         foreach (LinearPruningReport linear in report.Linears)
         {
             ArmorLayer layer = pruned.ReadLayer(linear.Name);
-            float[] weight = dense.ReadFloat32(linear.Name + ".weight");
+            float[] weight = Dense(linear.Name);
             float[] product = layer.ToDense();
             double error = weight.Zip(product, (w, p) => Math.Pow(w - p, 2)).Sum() / weight.Sum(w => (double)w * w);
             Assert.That(error, Is.InRange(1e-6, 0.3), linear.Name);
@@ -77,6 +79,14 @@ public class ModelPrunerTests
         Assert.That(progress.Where(record => record.Finished).Select(record => record.Index), Is.EqualTo(Enumerable.Range(1, names.Length)));
         Assert.That(progress[^1].Remaining, Is.EqualTo(TimeSpan.Zero));
         Assert.That(progress, Has.Some.Matches<ModelPruningProgress>(record => record is { Finished: false, Loss: > 0 }));
+
+        // In the order in which the run has seen it.
+        float[] Dense(string name)
+        {
+            int index = Enumerable.Range(0, TinyLlama.LayerCount).First(layer => name.StartsWith(ModelShapes.LayerPrefix(layer), StringComparison.Ordinal));
+            using LoadedLayer loaded = layerwise.LoadLayer(index);
+            return loaded.Layer.GetLinearWeight(name[ModelShapes.LayerPrefix(index).Length..]).data<float>().ToArray();
+        }
     }
 
     [TestCase(TensorElementType.BFloat16, null, TensorElementType.BFloat16)]

@@ -40,6 +40,11 @@ internal static class PruningEstimator
             calibration += 4 * calibration / (two ? 2 : 1) * Math.Min(1, (double)options.GradientTokens / tokens);
         }
 
+        if (pruner.Orders(configuration, cancellationToken) is not null)
+        {
+            calibration += TimedOrder.Seconds(configuration, cancellationToken);
+        }
+
         var momentSeconds = new Dictionary<int, double>();
         foreach (int columns in linears.Select(linear => linear.Columns).Distinct())
         {
