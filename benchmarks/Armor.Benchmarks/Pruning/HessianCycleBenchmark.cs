@@ -12,7 +12,8 @@ namespace Armor.Benchmarks.Pruning;
 /// </summary>
 internal static class HessianCycleBenchmark
 {
-    private const int Rounds = 3;
+    // Weight entries that a measurement goes over.
+    private const double Work = 2e7;
 
     private static readonly (int Rows, int Columns, int Block)[] Shapes =
         [(128, 256, 4), (256, 256, 8), (512, 256, 8), (256, 512, 8), (768, 768, 24), (1024, 1024, 32), (2048, 2048, 64), (4096, 4096, 128)];
@@ -46,7 +47,7 @@ internal static class HessianCycleBenchmark
         using ActivationStatistics statistics = ActivationStatistics.FromInputs(Correlated(columns, 4));
         torch.Tensor outputs = Correlated(rows, 5);
         using var gradients = GradientStatistics.FromMoment(outputs.t().matmul(outputs) / outputs.shape[0], outputs.shape[0]);
-        int cycles = (int)Math.Clamp(2e7 / ((double)rows * columns), 3, 60);
+        int cycles = (int)Math.Clamp(Work / ((double)rows * columns), 3, 60);
         var options = ArmorPrunerOptions.Balanced with
         {
             BlockSize = block,
@@ -54,7 +55,8 @@ internal static class HessianCycleBenchmark
             MaxDegreeOfParallelism = threads,
         };
         double[] least = [double.PositiveInfinity, double.PositiveInfinity];
-        for (int round = 0; round < Rounds * 2; round++)
+        int rounds = rows < 2048 ? 3 : 1;
+        for (int round = 0; round < rounds * 2; round++)
         {
             var laps = new Laps(threads);
             ArmorPruner.Create(options).Prune(weight, statistics, gradients: round % 2 == 0 ? null : gradients, progress: laps);
