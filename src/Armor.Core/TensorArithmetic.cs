@@ -105,13 +105,27 @@ internal static class TensorArithmetic
         return a.mul_(scalar);
     }
 
+    // Rows of an inner product that are multiplied at once.
+    private const long InnerRows = 4096;
+
     /// <summary>⟨a, b⟩: the sum of the entries' products, float32 products summed in float64.</summary>
     public static double Inner(this Tensor a, Tensor b)
     {
-        using var scope = NewDisposeScope();
-        return a.dtype == ScalarType.Float32 && b.dtype == ScalarType.Float32 && a.device_type == DeviceType.CPU && a.is_contiguous() && b.is_contiguous() && a.numel() == b.numel()
-            ? TensorMemory.Inner(a, b)
-            : (a * b).sum(float64).ToDouble();
+        if (a.dtype == ScalarType.Float32 && b.dtype == ScalarType.Float32 && a.device_type == DeviceType.CPU
+            && a.is_contiguous() && b.is_contiguous() && a.numel() == b.numel())
+        {
+            return TensorMemory.Inner(a, b);
+        }
+
+        double sum = 0;
+        for (long first = 0; first < a.shape[0]; first += InnerRows)
+        {
+            using var scope = NewDisposeScope();
+            long count = Math.Min(InnerRows, a.shape[0] - first);
+            sum += (a.narrow(0, first, count) * b.narrow(0, first, count)).sum(float64).ToDouble();
+        }
+
+        return sum;
     }
 
     /// <summary>Sets a to zero where the mask is set.</summary>

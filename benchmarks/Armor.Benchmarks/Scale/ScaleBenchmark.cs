@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using Armor.Cli.Natives;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
 using TorchSharp;
@@ -21,6 +22,7 @@ internal static class ScaleBenchmark
 
         int threads = Number("--threads", 2);
         torch.set_num_threads(threads);
+        NativeHeap.KeepSmall();
         ScaleShape full = ScaleShape.Llama7B;
         var shape = new ScaleShape(
             Number("--hidden", full.Hidden), Number("--intermediate", full.Intermediate), Number("--layers", 1), Number("--heads", full.Heads), Number("--vocabulary", full.Vocabulary));
@@ -52,7 +54,7 @@ internal static class ScaleBenchmark
             model,
             Path.Combine(folder, "out"),
             SyntheticCheckpoint.Tokens(samples, length, shape.Vocabulary, seed: 2),
-            new ModelPrunerOptions { Pruner = pruner, MaxSamples = samples, MemoryBudget = budget, Resume = true, TokensPerBatch = Number("--batch", 4096) },
+            new ModelPrunerOptions { Pruner = pruner, MaxSamples = samples, MemoryBudget = budget, Resume = true, TokensPerBatch = Number("--batch", 4096), GradientTokens = Number("--gradient-tokens", 32768) },
             new Phases(Note, watch));
         Note($"done: {report.Linears.Count} linears, of {report.Seconds:f0} s {report.Linears.Sum(linear => linear.Seconds):f0} s within linears");
         Note($"highest resident memory {MemoryWatch.Highest / 1e9:f2} GB of a budget of {budget / 1e9:f2} GB");
@@ -81,6 +83,7 @@ internal static class ScaleBenchmark
             else if (value.Finished)
             {
                 Tell($"prune {value.Linear}, loss {value.Loss:f4}");
+                NativeHeap.GiveBack();
             }
             else if (!measured && value.Loss is not null)
             {

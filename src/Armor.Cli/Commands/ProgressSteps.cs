@@ -1,4 +1,5 @@
 using Armor.Cli.Hosting;
+using Armor.Cli.Natives;
 using Armor.Core.Evaluation;
 using Armor.Core.Pruning;
 using Armor.Core.Recovery;
@@ -17,10 +18,17 @@ internal sealed class EvaluationSteps(IProgress<Step> steps) : IProgress<Evaluat
 }
 
 /// <summary>Shows a pruning run's progress: the layer, its loss and the time left.</summary>
-internal sealed class PruningSteps(IProgress<Step> steps) : IProgress<ModelPruningProgress>
+/// <param name="steps">Where to.</param>
+/// <param name="givesBack">Whether unused memory goes back to the system after every linear.</param>
+internal sealed class PruningSteps(IProgress<Step> steps, bool givesBack = false) : IProgress<ModelPruningProgress>
 {
     public void Report(ModelPruningProgress value)
     {
+        if (givesBack && value.Finished)
+        {
+            NativeHeap.GiveBack();
+        }
+
         string loss = value.Loss is { } known ? Numbers.Invariant($" loss {known:0.00000}") : string.Empty;
         steps.Report(new Step((double)value.Index / value.Count, Numbers.Invariant($"{value.Index}/{value.Count} {value.Linear}{loss}"), value.Remaining));
     }

@@ -90,7 +90,7 @@ internal static class PruneCommand
 
             if (parsed.GetValue(memory) is not null)
             {
-                NativeHeap.GiveBackLargeBlocks();
+                NativeHeap.KeepSmall();
             }
 
             ModelPrunerOptions standard = new();
@@ -135,7 +135,7 @@ internal static class PruneCommand
             if (!recovers || !PrunedThenRecovered.IsPruned(pruned, options.Resume))
             {
                 report = await Workspaces.RunAsync(session, pruned, () => session.RunAsync("Pruning", steps => ModelPruner.PruneAsync(
-                    folder, pruned, [.. texts.Take(sampleCount)], options, new PruningSteps(steps), session.CancellationToken))).ConfigureAwait(false);
+                    folder, pruned, [.. texts.Take(sampleCount)], options, new PruningSteps(steps, givesBack: options.MemoryBudget is not null), session.CancellationToken))).ConfigureAwait(false);
             }
 
             var recoveryOptions = new RecoveryOptions { Steps = parsed.GetValue(recoverySteps) ?? new RecoveryOptions().Steps, Resume = options.Resume };

@@ -4,14 +4,18 @@ using static TorchSharp.torch;
 namespace Armor.Core.Calibration;
 
 /// <summary>
-/// Sums the moments of one linear's inputs batch by batch: products in float32, sums in float64. Products are made in strips of rows, so that beside
-/// the sums themselves little memory is needed, and of the symmetric H only the upper half. Not safe for concurrent use. The sums depend on the order
-/// of the batches only by rounding.
+/// Sums the moments of one linear's inputs batch by batch: products in float32, sums in float64, or beyond 4096 inputs in float32 too. Products are
+/// made in strips of rows, so that beside the sums themselves little memory is needed, and of the symmetric H only the upper half. Not safe for
+/// concurrent use. The sums depend on the order of the batches only by rounding.
 /// </summary>
 public sealed class ActivationAccumulator : IDisposable
 {
     // A float32 product sums over this many tokens at most before it goes to float64: keeps its rounding near 1e-6 relative.
     private const int TokensPerProduct = 2048;
+
+    // Larger matrices are summed in float32: in float64, H and C of 11008 inputs would take 2 GB, and n chunks of tokens round a sum by no more than
+    // √n · 6e-8, which is below the rounding of the products themselves for any calibration set of practical size.
+    private const int LargestInDouble = 4096;
 
     private readonly string name;
     private readonly int dimension;
@@ -38,16 +42,20 @@ public sealed class ActivationAccumulator : IDisposable
         diagonal = zeros(dimension, float64, device).DetachFromDisposeScope();
         if (moments != ActivationMoments.Diagonal)
         {
-            hessian = zeros(dimension, dimension, float64, device).DetachFromDisposeScope();
+            hessian = zeros(dimension, dimension, TypeOfSums(dimension), device).DetachFromDisposeScope();
         }
 
         if (moments.HasFlag(ActivationMoments.CrossMoment))
         {
-            crossMoment = zeros(dimension, dimension, float64, device).DetachFromDisposeScope();
+            crossMoment = zeros(dimension, dimension, TypeOfSums(dimension), device).DetachFromDisposeScope();
         }
 
         wantsResidual = moments.HasFlag(ActivationMoments.ResidualMoment);
     }
+
+    /// <summary>The type in which H and C are summed.</summary>
+    /// <param name="dimension">d_in.</param>
+    internal static ScalarType TypeOfSums(long dimension) => dimension > LargestInDouble ? float32 : float64;
 
     /// <summary>The tokens added so far.</summary>
     public long TokenCount { get; private set; }
@@ -183,7 +191,7 @@ public sealed class ActivationAccumulator : IDisposable
         {
             Mirror(hessianSum);
             hessianSum.TimesInPlace(1.0 / TokenCount);
-            sum = hessianSum.diagonal().clone();
+            sum = hessianSum.diagonal().to(float64, copy: true);
         }
         else
         {

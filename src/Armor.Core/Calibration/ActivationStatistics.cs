@@ -27,11 +27,14 @@ public sealed class ActivationStatistics : IDisposable
     /// <summary>h, float64 [d_in]: the mean of x². Equal to the diagonal of <see cref="Hessian"/> where that exists. Do not dispose.</summary>
     public Tensor Diagonal { get; }
 
-    /// <summary>H, float64 [d_in, d_in]: the mean of x·xᵀ, symmetric; null where only the diagonal was collected. Do not dispose.</summary>
+    /// <summary>
+    /// H [d_in, d_in], float64, or float32 where calibration collected it for more than 4096 inputs: the mean of x·xᵀ, symmetric; null where only the
+    /// diagonal was collected. Do not dispose.
+    /// </summary>
     public Tensor? Hessian { get; }
 
     /// <summary>
-    /// C, float64 [d_in, d_in]: the mean of x_dense·x_prunedᵀ, rows by the dense model's input, columns by the pruned model's; null where
+    /// C [d_in, d_in], of H's type: the mean of x_dense·x_prunedᵀ, rows by the dense model's input, columns by the pruned model's; null where
     /// not collected. Do not dispose.
     /// </summary>
     public Tensor? CrossMoment { get; private set; }

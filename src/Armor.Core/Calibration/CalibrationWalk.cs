@@ -69,6 +69,17 @@ internal sealed partial class CalibrationWalk : IDisposable
     /// <summary>The layer at which the walk begins.</summary>
     public int FirstLayer { get; }
 
+    /// <summary>Makes the streams before the first layer at once, not whenever they are read: what then follows takes as long as in any layer.</summary>
+    internal void Embed()
+    {
+        for (int batch = 0; batch < batches.Count; batch++)
+        {
+            using var scope = NewDisposeScope();
+            stream.Store(batch, stream.Load(batch));
+            denseStream?.Store(batch, denseStream.Load(batch));
+        }
+    }
+
     /// <summary>Loads a decoder layer; layers come in order.</summary>
     /// <param name="index">From 0.</param>
     public void EnterLayer(int index)
@@ -76,7 +87,7 @@ internal sealed partial class CalibrationWalk : IDisposable
         LeaveLayer();
         DropKept();
         layer = model.LoadLayer(index);
-        denseLayer = denseStream is null ? layer : model.LoadLayer(index);
+        denseLayer = denseStream is null ? layer : model.Share(layer);
     }
 
     /// <summary>
@@ -119,7 +130,7 @@ internal sealed partial class CalibrationWalk : IDisposable
         LinearDescription[] linears = [.. current.Linears.Where(linear => linear.Group == group && linear.Expert == expert)];
         string name = ModelShapes.LayerPrefix(current.Index) + string.Join("/", linears.Select(linear => linear.Name));
         bool cross = denseStream is not null && moments.HasFlag(ActivationMoments.CrossMoment);
-        bool residual = cross && WritesToStream(group) && moments.HasFlag(ActivationMoments.ResidualMoment);
+        bool residual = cross && WritesToStream(model.Configuration, group) && moments.HasFlag(ActivationMoments.ResidualMoment);
         moments &= ~((cross ? 0 : ActivationMoments.CrossMoment) | (residual ? 0 : ActivationMoments.ResidualMoment));
         using var noGradients = no_grad();
         if (expert is { } index)
@@ -171,7 +182,15 @@ internal sealed partial class CalibrationWalk : IDisposable
         if (mode == CalibrationMode.Sequential)
         {
             DecoderLayer current = Current(layer);
-            current.SetLinearWeight(linear, weight);
+            if (ReferenceEquals(denseLayer, layer))
+            {
+                current.SetLinearWeight(linear, weight);
+            }
+            else
+            {
+                current.PutLinearWeight(linear, weight.clone());
+            }
+
             if (current.Linears.First(description => description.Name == linear).Group != keptGroup)
             {
                 DropKept();
@@ -210,6 +229,11 @@ internal sealed partial class CalibrationWalk : IDisposable
         denseStream?.Dispose();
     }
 
+    /// <summary>Whether the outputs of a group's linear are added to the residual stream as they are.</summary>
+    internal static bool WritesToStream(ModelConfiguration configuration, LinearGroup group) =>
+        !configuration.HasOutputNorms
+        && (group == LinearGroup.AttentionOutput || (group == LinearGroup.MlpOutput && configuration.Experts is null));
+
     private static DecoderLayer Current(LoadedLayer? loaded) =>
         loaded?.Layer ?? throw new InvalidOperationException("The walk has not entered a layer.");
 
@@ -221,11 +245,6 @@ internal sealed partial class CalibrationWalk : IDisposable
         LinearGroup.MlpOutput => layer.MlpActivation(layer.MlpInput(x)),
         _ => throw new ArgumentOutOfRangeException(nameof(group), group, "Unknown group of linears."),
     };
-
-    // Whether the outputs of a group's linear are added to the residual stream as they are.
-    private bool WritesToStream(LinearGroup group) =>
-        !model.Configuration.HasOutputNorms
-        && (group == LinearGroup.AttentionOutput || (group == LinearGroup.MlpOutput && model.Configuration.Experts is null));
 
     // The groups after which something is added to the residual stream.
     private static bool EndsHalf(LinearGroup group) => group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;

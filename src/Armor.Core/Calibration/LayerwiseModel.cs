@@ -83,12 +83,17 @@ internal sealed class LayerwiseModel : IDisposable
             weights.Add(name, new Parameter(values, requires_grad: false));
         }
 
-        foreach (Parameter weight in weights.Values)
-        {
-            weight.DetachFromDisposeScope();
-        }
+        return Own(index, weights);
+    }
 
-        return new LoadedLayer(new DecoderLayer(Configuration, index, rotary, weights), weights.Values);
+    /// <summary>A second layer on the same weights, until one of the two gets others: see <see cref="DecoderLayer.PutLinearWeight"/>.</summary>
+    /// <param name="layer">A layer of this model; either may be freed first.</param>
+    public LoadedLayer Share(LoadedLayer layer)
+    {
+        using var scope = NewDisposeScope();
+        return Own(
+            layer.Layer.Index,
+            layer.Layer.Weights.ToDictionary(weight => weight.Key, weight => new Parameter(weight.Value.alias(), requires_grad: false), StringComparer.Ordinal));
     }
 
     /// <summary>Reads the final norm and the head.</summary>
@@ -103,6 +108,16 @@ internal sealed class LayerwiseModel : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => rotary.Dispose();
+
+    private LoadedLayer Own(int index, Dictionary<string, Parameter> weights)
+    {
+        foreach (Parameter weight in weights.Values)
+        {
+            weight.DetachFromDisposeScope();
+        }
+
+        return new LoadedLayer(new DecoderLayer(Configuration, index, rotary, weights));
+    }
 
     private Tensor Load(TensorShape shape)
     {
@@ -122,7 +137,7 @@ internal sealed class LayerwiseModel : IDisposable
 }
 
 /// <summary>A decoder layer that owns its weights.</summary>
-internal sealed class LoadedLayer(DecoderLayer layer, IReadOnlyCollection<Parameter> weights) : IDisposable
+internal sealed class LoadedLayer(DecoderLayer layer) : IDisposable
 {
     /// <summary>The layer.</summary>
     public DecoderLayer Layer { get; } = layer;
@@ -139,7 +154,7 @@ internal sealed class LoadedLayer(DecoderLayer layer, IReadOnlyCollection<Parame
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (Parameter weight in weights)
+        foreach (Parameter weight in Layer.Weights.Values)
         {
             weight.Dispose();
         }

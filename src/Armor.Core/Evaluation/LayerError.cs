@@ -39,7 +39,7 @@ public static class LayerError
     private static double Energy(Tensor matrix, ActivationStatistics statistics)
     {
         Tensor product = statistics.Hessian is { } hessian
-            ? matrix.matmul(hessian.to(matrix.device))
+            ? matrix.matmul(hessian.to(matrix.dtype, matrix.device))
             : matrix * statistics.Diagonal.to(matrix.device);
         return Math.Max(0, (product * matrix).sum().item<double>());
     }

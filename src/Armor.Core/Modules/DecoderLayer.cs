@@ -52,6 +52,23 @@ public sealed partial class DecoderLayer
     /// <exception cref="ArgumentException">The layer has no such linear, or the shape differs.</exception>
     public void SetLinearWeight(string linear, Tensor weight) => WeightCopy.Into(Find(linear), weight, linear);
 
+    /// <summary>Puts another tensor in the place of a linear's weight, which is disposed of; a layer that shares it keeps it.</summary>
+    /// <param name="linear">The name within the layer.</param>
+    /// <param name="weight">[d_out, d_in], float32; taken over.</param>
+    internal void PutLinearWeight(string linear, Tensor weight)
+    {
+        Tensor old = Find(linear);
+        if (!old.shape.SequenceEqual(weight.shape))
+        {
+            throw new ArgumentException($"{linear}: expected shape [{string.Join(", ", old.shape)}], found [{string.Join(", ", weight.shape)}].", nameof(weight));
+        }
+
+        using var scope = NewDisposeScope();
+        old.Dispose();
+        _weights[linear + ".weight"] = new Parameter(weight, requires_grad: false);
+        _weights[linear + ".weight"].DetachFromDisposeScope();
+    }
+
     /// <summary>
     /// Puts a function in the place of a linear's product (its bias, if any, is still added): for weights that are computed in the forward
     /// pass, such as a factorisation under fine-tuning.

@@ -146,7 +146,7 @@ public sealed class ArmorPruner
 
         using var scope = NewDisposeScope();
         (Tensor weight, double damping) = PruningTarget.Of(run, options, stages.Exists(stage => stage.NeedsHessian) && parts.Loss is null);
-        Tensor mask = LargestMask.Largest(WeightNormalization.Of(weight).Weight.Squared() * run.Statistics.Diagonal.to(float32), options.Pattern);
+        Tensor mask = LargestMask.OfNoWagP(weight, run.Statistics.Diagonal, options.Pattern);
         ArmorFactorization? state = null;
         try
         {
@@ -155,14 +155,13 @@ public sealed class ArmorPruner
             for (int index = 0; index < stages.Count; index++)
             {
                 using PruningFrame frame = Frame(run, weight, stages[index].Loss, sizes.Input ?? options.Pattern.Group, damping);
-                using ArmorFactorization start = frame.Start(mask, sizes);
-                ArmorFactorization next = RunStage(run, frame, start, state, stages[index], (index, stages.Count), out outcome);
+                ArmorFactorization next = RunStage(run, frame, () => frame.Start(mask, sizes), state, stages[index], (index, stages.Count), out outcome);
                 state?.Dispose();
                 state = next;
                 cycles += outcome.Cycles;
                 if (index == stages.Count - 1)
                 {
-                    outcome = Settle(run, frame, start, state, outcome);
+                    outcome = Settle(run, frame, () => frame.Start(mask, sizes), state, outcome);
                 }
             }
 
@@ -179,7 +178,8 @@ public sealed class ArmorPruner
 
     // Folds the last state, and measures once more what is about to be stored: should folding or rounding have lifted it above the NoWag-P start, that
     // is the result.
-    private static StageOutcome Settle(WeightRun run, PruningFrame frame, ArmorFactorization start, ArmorFactorization state, StageOutcome outcome)
+    private static StageOutcome Settle(
+        WeightRun run, PruningFrame frame, Func<ArmorFactorization> makeStart, ArmorFactorization state, StageOutcome outcome)
     {
         LayerFolding.Fold(state);
         using ArmorFactorization entered = state.Clone();
@@ -190,6 +190,7 @@ public sealed class ArmorPruner
             return outcome with { Loss = loss };
         }
 
+        using ArmorFactorization start = makeStart();
         state.CopyFrom(start);
         frame.Leave(state);
         LayerFolding.Fold(state);
@@ -203,11 +204,11 @@ public sealed class ArmorPruner
 
     // Runs a stage from the better of the NoWag-P start and what the stages before have reached, so that no stage ends above either.
     private ArmorFactorization RunStage(
-        WeightRun run, PruningFrame frame, ArmorFactorization start, ArmorFactorization? reached, PruningStage stage, (int Index, int Count) place,
+        WeightRun run, PruningFrame frame, Func<ArmorFactorization> makeStart, ArmorFactorization? reached, PruningStage stage, (int Index, int Count) place,
         out StageOutcome outcome)
     {
-        double startLoss = frame.RelativeLoss(start);
-        using ArmorFactorization from = start.Clone();
+        using ArmorFactorization from = makeStart();
+        double startLoss = frame.RelativeLoss(from);
         if (reached is not null)
         {
             using ArmorFactorization entered = reached.Clone();

@@ -44,7 +44,7 @@ internal static class CrossTarget
             using var stripScope = NewDisposeScope();
             long count = Math.Min(StripRows, weight.shape[0] - start);
             Tensor own = weight.narrow(0, start, count).to(float64);
-            Tensor right = own.matmul(crossMoment.to(float64)).AddInPlace(own, added);
+            Tensor right = Product(own, crossMoment).AddInPlace(own, added);
             if (residualMoment is not null && correction > 0)
             {
                 right.AddInPlace(residualMoment.narrow(0, start, count).to(float64), correction);
@@ -54,5 +54,24 @@ internal static class CrossTarget
         }
 
         return target.sum().isfinite().ToBoolean() ? target.MoveToOuterDisposeScope() : null;
+    }
+
+    // X·C in float64, C strip by strip where it would have to be converted.
+    private static Tensor Product(Tensor x, Tensor crossMoment)
+    {
+        if (crossMoment.dtype == float64)
+        {
+            return x.matmul(crossMoment);
+        }
+
+        Tensor product = empty_like(x);
+        for (long start = 0; start < x.shape[1]; start += StripRows)
+        {
+            using var scope = NewDisposeScope();
+            long count = Math.Min(StripRows, x.shape[1] - start);
+            product.narrow(1, start, count).copy_(x.matmul(crossMoment.narrow(1, start, count).to(float64)));
+        }
+
+        return product;
     }
 }

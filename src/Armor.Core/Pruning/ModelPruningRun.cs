@@ -152,7 +152,8 @@ internal sealed class ModelPruningRun(
                     gradients.Write,
                     Path.Combine(workspace.GradientFolder, "streams"),
                     plan.StreamBytes,
-                    layer => tracker.Announce(FormattableString.Invariant($"gradients, layer {layer}")),
+                    layer => tracker.Announce(
+                        layer < layerwise.Configuration.LayerCount ? FormattableString.Invariant($"gradients, layer {layer}") : "gradients, head"),
                     cancellationToken);
                 gradients.Complete();
             }
@@ -231,8 +232,8 @@ internal sealed class ModelPruningRun(
         }
     }
 
-    // The first sequences of so many tokens, at least one.
-    private static List<int[]> First(IReadOnlyList<int[]> sequences, int tokens)
+    /// <summary>The first sequences of so many tokens, at least one.</summary>
+    internal static List<int[]> First(IReadOnlyList<int[]> sequences, int tokens)
     {
         var taken = new List<int[]>();
         long sum = 0;

@@ -12,6 +12,9 @@ namespace Armor.Core.Pruning;
 /// <param name="Rows">r₂ [d_out].</param>
 internal readonly record struct WeightNormalization(Tensor Weight, Tensor Columns, Tensor Rows)
 {
+    // Rows that are in float64 at once.
+    private const long StripRows = 1024;
+
     /// <summary>Normalises a weight; the tensors belong to the caller's dispose scope.</summary>
     public static WeightNormalization Of(Tensor weight)
     {
@@ -22,9 +25,19 @@ internal readonly record struct WeightNormalization(Tensor Weight, Tensor Column
         return new((scaled / rows.unsqueeze(1)).MoveToOuterDisposeScope(), columns.MoveToOuterDisposeScope(), rows.MoveToOuterDisposeScope());
     }
 
-    private static Tensor Norms(Tensor weight, long dimension)
+    private static Tensor Norms(Tensor weight, int dimension)
     {
-        Tensor norms = weight.to(float64).Squared().sum(dimension).sqrt().to(float32);
-        return where(norms.Positive(), norms, ones_like(norms));
+        using var scope = NewDisposeScope();
+        Tensor squares = zeros(weight.shape[1 - dimension], float64, weight.device);
+        for (long first = 0; first < weight.shape[0]; first += StripRows)
+        {
+            using var stripScope = NewDisposeScope();
+            long count = Math.Min(StripRows, weight.shape[0] - first);
+            Tensor own = weight.narrow(0, first, count).to(float64).Squared().sum(dimension);
+            (dimension == 0 ? squares : squares.narrow(0, first, count)).AddInPlace(own);
+        }
+
+        Tensor norms = squares.sqrt().to(float32);
+        return where(norms.Positive(), norms, ones_like(norms)).MoveToOuterDisposeScope();
     }
 }

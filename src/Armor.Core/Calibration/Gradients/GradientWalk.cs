@@ -14,20 +14,23 @@ namespace Armor.Core.Calibration.Gradients;
 /// </summary>
 internal sealed class GradientWalk
 {
-    // Rows of logits that are made at once.
-    private const int LogitRows = 512;
+    /// <summary>Rows of logits that are made at once.</summary>
+    internal const int LogitRows = 512;
 
     private readonly LayerwiseModel model;
     private readonly IReadOnlyList<CalibrationBatch> batches;
     private readonly long[][] shapes;
     private readonly ulong seed;
+    private readonly int layers;
 
     /// <summary>Sets up a pass.</summary>
     /// <param name="model">The dense model; stays the caller's.</param>
     /// <param name="batches">The tokens; stay the caller's.</param>
     /// <param name="seed">Of the labels.</param>
-    public GradientWalk(LayerwiseModel model, IReadOnlyList<CalibrationBatch> batches, ulong seed)
+    /// <param name="layers">How many layers stand before the head; all of the model's where null. Fewer tell how long a pass takes.</param>
+    public GradientWalk(LayerwiseModel model, IReadOnlyList<CalibrationBatch> batches, ulong seed, int? layers = null)
     {
+        this.layers = layers ?? model.Configuration.LayerCount;
         this.model = model;
         this.batches = batches;
         this.seed = seed;
@@ -38,19 +41,19 @@ internal sealed class GradientWalk
     /// <param name="results">Gets the statistics of each linear by its whole name, layer by layer from the last; owns them.</param>
     /// <param name="folder">Where streams go that do not fit in memory; need not exist, is left empty.</param>
     /// <param name="memoryBytes">What the streams may take in memory.</param>
-    /// <param name="enterLayer">Told of each layer that is entered, forward and back.</param>
+    /// <param name="enterLayer">Told of each layer that is entered, forward and back, and between them of the head by the number of layers.</param>
     /// <param name="cancellationToken">Stops between batches.</param>
     /// <exception cref="CalibrationException">A gradient is NaN or infinite.</exception>
     public void Run(
         Action<string, GradientStatistics> results, string folder, long memoryBytes, Action<int>? enterLayer, CancellationToken cancellationToken)
     {
-        int layers = model.Configuration.LayerCount;
         BatchStore[] boundaries = [.. Enumerable.Range(0, layers + 1).Select(boundary =>
             new BatchStore(shapes, memoryBytes / (layers + 2), Path.Combine(folder, FormattableString.Invariant($"boundary.{boundary:00000}.f32"))))];
         var gradients = new BatchStore(shapes, memoryBytes / (layers + 2), Path.Combine(folder, "gradient.f32"));
         try
         {
             Forward(boundaries, enterLayer, cancellationToken);
+            enterLayer?.Invoke(layers);
             Differentiate(boundaries[layers], gradients, cancellationToken);
             boundaries[layers].Clear();
             for (int layer = layers - 1; layer >= 0; layer--)
@@ -79,7 +82,7 @@ internal sealed class GradientWalk
             boundaries[0].Store(batch, model.Embed(batches[batch].Tokens));
         }
 
-        for (int layer = 0; layer < model.Configuration.LayerCount; layer++)
+        for (int layer = 0; layer < layers; layer++)
         {
             enterLayer?.Invoke(layer);
             using LoadedLayer loaded = model.LoadLayer(layer);

@@ -56,6 +56,22 @@ internal sealed class OutputHessian : IDisposable
         return (parts.Length == 1 ? parts[0] : cat(parts)).MoveToOuterDisposeScope();
     }
 
+    /// <summary>A sum over G's blocks of rows, which need no more memory than a block.</summary>
+    /// <param name="x">[d_out, n].</param>
+    /// <param name="term">Of the rows of X and of G·X that a block has.</param>
+    public double Sum(Tensor x, Func<Tensor, Tensor, double> term)
+    {
+        double sum = 0;
+        foreach ((long first, long count, Tensor values) in blocks)
+        {
+            using var scope = NewDisposeScope();
+            Tensor own = x.narrow(0, first, count);
+            sum += term(own, values.matmul(own));
+        }
+
+        return sum;
+    }
+
     /// <summary>Rows of G·X.</summary>
     /// <param name="x">[d_out, n].</param>
     /// <param name="first">The first row wanted.</param>

@@ -10,7 +10,6 @@ namespace Armor.Core.Pruning.Losses;
 /// </summary>
 internal sealed class TwoSidedLoss : IProxyLoss, IDisposable
 {
-
     /// <summary>Makes the loss from the second moments on both sides.</summary>
     /// <param name="secondMoment">H [d_in, d_in], mean of x·xᵀ.</param>
     /// <param name="damping">Added to H's diagonal, as a share of its mean.</param>
@@ -34,9 +33,7 @@ internal sealed class TwoSidedLoss : IProxyLoss, IDisposable
     public double Value(Tensor error)
     {
         ArgumentNullException.ThrowIfNull(error);
-        using var scope = NewDisposeScope();
-        Tensor weighted = Inputs.MultiplyHessian(Outputs.Multiply(error), 0, error.shape[1]);
-        return Math.Max(0, weighted.Inner(error));
+        return Math.Max(0, Outputs.Sum(error, (own, weighted) => Inputs.MultiplyHessian(weighted, 0, error.shape[1]).Inner(own)));
     }
 
     /// <summary>Columns of E·H, without G.</summary>

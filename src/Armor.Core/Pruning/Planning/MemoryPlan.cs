@@ -1,4 +1,5 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Core.Calibration.Streams;
 using Armor.Runtime.Models;
 
@@ -19,14 +20,14 @@ internal sealed record MemoryPlan(
     long Budget, long Needed, long StreamBytes, long KeptBytes, long StreamTotal, long KeptTotal, int TokensPerBatch)
 {
     // .NET, libtorch and its buffers.
-    private const long Runtime = 400L << 20;
+    private const long Runtime = 250L << 20;
 
     // Freed blocks of medium size that the allocators hold on to, and garbage between collections; measured as Runtime.
     private const long MostRetained = 512L << 20;
     private const double Slack = 1.15;
 
     // Tensors of a weight's size in flight at once: target, states of the loop, error and products; measured as the growth of a run's peak.
-    private const double WeightsInFlight = 12;
+    private const long WeightsInFlight = 12;
 
     // The share of the free memory that a run takes where no budget is set.
     private const double DefaultShare = 0.7;
@@ -50,13 +51,13 @@ internal sealed record MemoryPlan(
 
         // Another batch gives other roundings: only a budget that the user has set may change it, never the machine's state.
         int batch = options.TokensPerBatch;
-        long needed = NeededFor(configuration, moments, two, BatchTokens(batch));
+        long needed = NeededFor(configuration, moments, two, options.Pruner.UsesGradients, BatchTokens(batch));
         if (options.MemoryBudget is { } set)
         {
             while (needed > set && batch > longest)
             {
                 batch = Math.Max(longest, batch / 2);
-                needed = NeededFor(configuration, moments, two, BatchTokens(batch));
+                needed = NeededFor(configuration, moments, two, options.Pruner.UsesGradients, BatchTokens(batch));
             }
 
             if (needed > set)
@@ -77,19 +78,30 @@ internal sealed record MemoryPlan(
     private static bool EndsHalf(LinearDescription linear) => linear.Group is LinearGroup.AttentionOutput or LinearGroup.MlpOutput;
 
     // The widest point of a layer: the largest over its groups of what stays plus what comes and goes.
-    private static long NeededFor(ModelConfiguration configuration, ActivationMoments moments, bool two, long batchTokens)
+    private static long NeededFor(ModelConfiguration configuration, ActivationMoments moments, bool two, bool gradients, long batchTokens)
     {
         IReadOnlyList<LinearDescription> linears = ModelShapes.Linears(configuration);
-        long copies = two ? 2 : 1;
-        long widest = 0;
+        long widest = gradients ? WidestOfGradients(configuration, linears, Math.Max(1, batchTokens / 2)) : 0;
         foreach (var group in linears.GroupBy(linear => linear.Group))
         {
-            long columns = group.First().Columns;
-            long square = columns * columns;
-            long sums = moments == ActivationMoments.Diagonal ? 0 : square * sizeof(double) * copies * (group.First().Expert is null ? 1 : 2);
-            bool attention = group.Key is LinearGroup.AttentionInput or LinearGroup.AttentionOutput;
-            long weights = copies * sizeof(float)
-                * linears.Where(linear => attention || linear.Group is LinearGroup.MlpInput or LinearGroup.MlpOutput).Sum(Elements);
+            LinearDescription first = group.First();
+            long columns = first.Columns;
+            long largest = group.Max(Elements) * sizeof(float);
+
+            // The dense layer's weights, and copies of those that are pruned already; a group that ends a half has the half's inputs, not its weights.
+            LinearDescription[] half = [.. linears.Where(linear => IsAttention(linear) == IsAttention(first))];
+            LinearDescription[] before = [.. half.TakeWhile(linear => linear != group.Last())];
+            long collecting = sizeof(float) * ((IsAttention(first) ? linears : half).Sum(Elements) + (two ? before.Sum(Elements) : 0));
+            long pruning = collecting;
+            if (EndsHalf(first) && first.Expert is null)
+            {
+                pruning -= (two ? 2 : 1) * sizeof(float) * half.Where(linear => linear.Group != group.Key).Sum(Elements);
+            }
+
+            long square = columns * columns * (ActivationAccumulator.TypeOfSums(columns) == TorchSharp.torch.float64 ? sizeof(double) : sizeof(float));
+            long hessian = moments == ActivationMoments.Diagonal ? 0 : square * (first.Expert is null ? 1 : 2);
+            long cross = two ? hessian : 0;
+            long residual = two && moments.HasFlag(ActivationMoments.ResidualMoment) && CalibrationWalk.WritesToStream(configuration, group.Key) ? largest : 0;
 
             long forward = sizeof(float) * batchTokens * (group.Key switch
             {
@@ -98,22 +110,27 @@ internal sealed record MemoryPlan(
                 _ => 5L * configuration.HiddenSize,
             });
             long strips = 12 * Math.Min(columns, 1024) * columns;
+            widest = Math.Max(widest, collecting + hessian + cross + (2 * residual) + forward + strips);
 
-            long largest = group.Max(Elements);
-            long target = two ? (square * sizeof(double)) + (largest * 2 * sizeof(float)) : 0;
-            long loss = (moments == ActivationMoments.Diagonal ? 0 : square * sizeof(float)) + (long)(WeightsInFlight * largest * sizeof(float));
-            long afterTarget = two && group.Count(linear => linear.Expert is null or 0) == 1 ? square * sizeof(double) : 0;
-            long own = group.Max(Elements) * copies * sizeof(float);
-            long whilePruning = EndsHalf(group.First()) && group.First().Expert is null ? weights - (copies * sizeof(float) * Preceding(linears, group.Key)) : weights;
-            widest = Math.Max(widest, weights + sums + forward + strips);
-            widest = Math.Max(widest, Math.Max(own, whilePruning) + sums + Math.Max(target, loss - afterTarget));
+            long target = two ? (columns * columns * sizeof(double)) + largest + (4 * 1024 * columns * sizeof(double)) : 0;
+            long loss = (moments == ActivationMoments.Diagonal ? 0 : columns * columns * sizeof(float)) + (WeightsInFlight * largest);
+            long afterTarget = group.Count(linear => linear.Expert is null or 0) == 1 ? 0 : cross;
+            widest = Math.Max(widest, pruning + hessian + residual + Math.Max(cross + target, afterTarget + loss));
         }
 
         return Runtime + (long)(Slack * widest) + Math.Min(MostRetained, 2 * widest);
     }
 
-    private static long Preceding(IReadOnlyList<LinearDescription> linears, LinearGroup group) =>
-        linears.Where(linear => linear.Group == (group == LinearGroup.AttentionOutput ? LinearGroup.AttentionInput : LinearGroup.MlpInput)).Sum(Elements);
+    // The backward pass of a layer, with what its forward pass leaves, or the head with some rows of logits.
+    private static long WidestOfGradients(ModelConfiguration configuration, IReadOnlyList<LinearDescription> linears, long batchTokens)
+    {
+        long perToken = (8L * configuration.HiddenSize) + (6L * configuration.QuerySize) + (6L * configuration.IntermediateSize);
+        long layer = linears.Sum(Elements) + (batchTokens * perToken);
+        long head = configuration.VocabularySize * (configuration.HiddenSize + (9L * GradientWalk.LogitRows));
+        return sizeof(float) * Math.Max(layer, head);
+    }
+
+    private static bool IsAttention(LinearDescription linear) => linear.Group is LinearGroup.AttentionInput or LinearGroup.AttentionOutput;
 
     private static long Elements(LinearDescription linear) => (long)linear.Rows * linear.Columns;
 }

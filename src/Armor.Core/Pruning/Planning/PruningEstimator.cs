@@ -30,14 +30,17 @@ internal static class PruningEstimator
 
         long tokens = sequences.Sum(sequence => (long)sequence.Length);
         bool two = pruner.Moments.HasFlag(ActivationMoments.CrossMoment) && options.Calibration == CalibrationMode.Sequential;
-        ActivationMoments moments = pruner.Moments & ~ActivationMoments.ResidualMoment & ~(two ? 0 : ActivationMoments.CrossMoment);
+        ActivationMoments moments = pruner.Moments & ~(two ? 0 : ActivationMoments.CrossMoment | ActivationMoments.ResidualMoment);
         IReadOnlyList<LinearDescription> linears = ModelShapes.Linears(configuration);
 
         double calibration = TimedCalibration.ForwardSeconds(layerwise, sequences, memory.TokensPerBatch, options.Calibration, two, cancellationToken);
+        double head = 0;
         if (pruner.UsesGradients)
         {
-            // Forward, forward again, and backward, which is twice a forward pass.
-            calibration += 4 * calibration / (two ? 2 : 1) * Math.Min(1, (double)options.GradientTokens / tokens);
+            // A backward pass has batches of half the size, as the run makes them.
+            (double layer, head) = TimedCalibration.GradientSeconds(
+                layerwise, ModelPruningRun.First(sequences, options.GradientTokens), Math.Max(1, memory.TokensPerBatch / 2), cancellationToken);
+            calibration += layer;
         }
 
         if (pruner.Orders(configuration, cancellationToken) is not null)
@@ -45,25 +48,25 @@ internal static class PruningEstimator
             calibration += TimedOrder.Seconds(configuration, cancellationToken);
         }
 
-        var momentSeconds = new Dictionary<int, double>();
-        foreach (int columns in linears.Select(linear => linear.Columns).Distinct())
+        foreach (var alike in linears.DistinctBy(linear => (linear.Group, linear.Expert))
+            .Select(linear => (linear.Columns, linear.Rows, Residual: CalibrationWalk.WritesToStream(configuration, linear.Group)))
+            .GroupBy(group => group with { Rows = group.Residual ? group.Rows : 0 }))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            momentSeconds.Add(columns, TimedCalibration.MomentSeconds(columns, moments, tokens, memory.TokensPerBatch));
+            ActivationMoments own = alike.Key.Residual ? moments : moments & ~ActivationMoments.ResidualMoment;
+            calibration += alike.Count() * TimedCalibration.MomentSeconds(alike.Key.Columns, alike.Key.Rows, own, tokens, memory.TokensPerBatch);
         }
-
-        calibration += linears.GroupBy(linear => (linear.Group, linear.Expert)).Sum(group => momentSeconds[group.First().Columns]);
 
         double pruning = 0;
         foreach (var shape in linears.GroupBy(linear => (linear.Rows, linear.Columns)))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            pruning += shape.Count() * TimedPruning.Seconds(options.Pruner, shape.Key.Rows, shape.Key.Columns, moments, cancellationToken);
+            pruning += shape.Count() * TimedPruning.Seconds(options.Pruner, shape.Key.Rows, shape.Key.Columns, moments & ~ActivationMoments.ResidualMoment, cancellationToken);
         }
 
         return new PruningEstimate
         {
-            CalibrationSeconds = calibration * configuration.LayerCount,
+            CalibrationSeconds = (calibration * configuration.LayerCount) + head,
             PruningSeconds = pruning * configuration.LayerCount,
             FileSeconds = FileSeconds(checkpoint, configuration, output, memory, disk),
             PeakMemory = memory.Peak,
