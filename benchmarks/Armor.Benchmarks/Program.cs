@@ -2,13 +2,15 @@ using Armor.Benchmarks.Pruning;
 using Armor.Benchmarks.Scale;
 using BenchmarkDotNet.Running;
 
-// `convergence` and `cycle` are tables of their own, `cycle-chart` draws the latter, `scale` is one long run; everything else is BenchmarkDotNet's.
+// `convergence`, `cycle` and `hessian-cycle` are tables of their own, `cycle-chart` draws the second, `scale` is one long run; everything else is BenchmarkDotNet's.
 switch (args)
 {
     case ["convergence", .. var arguments]:
         return ConvergenceBenchmark.Run(arguments);
     case ["cycle", .. var arguments]:
         return CycleBenchmark.Run(arguments);
+    case ["hessian-cycle", .. var arguments]:
+        return HessianCycleBenchmark.Run(arguments);
     case ["cycle-chart", .. var files]:
         return CycleChart.Run(files);
     case ["scale", .. var arguments]:

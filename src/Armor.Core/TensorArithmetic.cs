@@ -111,6 +111,12 @@ internal static class TensorArithmetic
     /// <summary>⟨a, b⟩: the sum of the entries' products, float32 products summed in float64.</summary>
     public static double Inner(this Tensor a, Tensor b)
     {
+        if (a.dtype == ScalarType.Float32 && b.dtype == ScalarType.Float32 && a.device_type == DeviceType.CPU
+            && a.is_contiguous() && b.is_contiguous() && a.numel() == b.numel())
+        {
+            return TensorMemory.Inner(a, b);
+        }
+
         double sum = 0;
         for (long first = 0; first < a.shape[0]; first += InnerRows)
         {

@@ -1,4 +1,6 @@
+using System.Numerics;
 using Armor.Core.Pruning.SparseCores;
+using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Armor.Core;
@@ -14,6 +16,32 @@ internal static unsafe class TensorMemory
     {
         using var scope = TorchSharp.torch.NewDisposeScope();
         return new Span<float>(CoreSystems.Pointer(tensor.view(-1).narrow(0, first, count)), count);
+    }
+
+    /// <summary>The sum of the products of two contiguous float32 tensors of one shape, float32 products summed in float64, in one pass.</summary>
+    public static double Inner(Tensor a, Tensor b)
+    {
+        float* x = CoreSystems.Pointer(a);
+        float* y = CoreSystems.Pointer(b);
+        long length = a.numel();
+        Vector<double> low = default;
+        Vector<double> high = default;
+        long i = 0;
+        for (; i + Vector<float>.Count <= length; i += Vector<float>.Count)
+        {
+            Vector.Widen(Vector.Load(x + i) * Vector.Load(y + i), out Vector<double> first, out Vector<double> second);
+            low += first;
+            high += second;
+        }
+
+        double sum = Vector.Sum(low + high);
+        for (; i < length; i++)
+        {
+            sum += x[i] * y[i];
+        }
+
+        GC.KeepAlive((a, b));
+        return sum;
     }
 
     /// <summary>The pieces of a number of elements as (first, count).</summary>

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
 using Armor.Core.Pruning.Losses;
@@ -53,10 +52,8 @@ internal static class CycleBenchmark
         (torch.Tensor weight, torch.Tensor meanSquares) = SyntheticWeight.Create(size, size, 3);
         int repeats = (int)Math.Clamp(1e10 / ((double)size * size * block), 5, 50);
         using ActivationStatistics statistics = ActivationStatistics.FromDiagonal(meanSquares, 1000);
-        Func<double> clock = threads == 1
-            ? () => Environment.CpuUsage.TotalTime.TotalSeconds
-            : () => Stopwatch.GetTimestamp() / (double)Stopwatch.Frequency;
-        var cycles = new Laps(clock);
+        Func<double> clock = Laps.Clock(threads);
+        var cycles = new Laps(threads);
         ArmorPruner.Create(ArmorPrunerOptions.Balanced with
         {
             BlockSize = block,
@@ -99,23 +96,4 @@ internal static class CycleBenchmark
     }
 
     private sealed record Point(double Cycle, double Sweep, double Product);
-
-    // The shortest time from one report to the next.
-    private sealed class Laps(Func<double> clock) : IProgress<PruningProgress>
-    {
-        private double last = double.NaN;
-
-        public double Least { get; private set; } = double.PositiveInfinity;
-
-        public void Report(PruningProgress value)
-        {
-            double now = clock();
-            if (now - last < Least)
-            {
-                Least = now - last;
-            }
-
-            last = now;
-        }
-    }
 }

@@ -17,6 +17,10 @@ namespace Armor.Core.Pruning;
 /// Prunes one weight: composes a loss, a wrapper optimiser and a core selector, runs the stages of its options and returns the best factorisation
 /// that it saw. It never ends above the NoWag-P start. Safe to use from several threads.
 /// </summary>
+/// <remarks>
+/// A weight on another device is pruned there, as tensor operations, where the exact algorithms make a 2:4 core without parts of the caller's own; anything
+/// else is done on the CPU, and noted. The statistics may lie anywhere. Under noise a device takes other random numbers than the CPU.
+/// </remarks>
 /// <example>
 /// <code>
 /// PrunedWeight pruned = ArmorPruner.Create(ArmorPrunerOptions.Balanced).Prune(weight, statistics);
@@ -29,11 +33,13 @@ public sealed class ArmorPruner
 
     private readonly ArmorPrunerOptions options;
     private readonly ArmorPrunerParts parts;
+    private readonly CycleFactory cycles;
 
-    private ArmorPruner(ArmorPrunerOptions options, ArmorPrunerParts parts)
+    private ArmorPruner(ArmorPrunerOptions options, ArmorPrunerParts parts, bool batched)
     {
         this.options = options;
         this.parts = parts;
+        cycles = new CycleFactory(options, parts, batched);
     }
 
     /// <summary>Makes a pruner.</summary>
@@ -44,8 +50,11 @@ public sealed class ArmorPruner
     {
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
-        return new ArmorPruner(options, parts ?? new ArmorPrunerParts());
+        return new ArmorPruner(options, parts ?? new ArmorPrunerParts(), false);
     }
+
+    /// <summary>A pruner that takes the tensor operations of a device on the CPU too, for tests.</summary>
+    internal static ArmorPruner CreateBatched(ArmorPrunerOptions options) => new(options, new ArmorPrunerParts(), true);
 
     /// <summary>Prunes a weight.</summary>
     /// <param name="weight">W [d_out, d_in], d_in whole groups of the pattern, finite, any floating type. Not changed.</param>
@@ -71,14 +80,14 @@ public sealed class ArmorPruner
         ArgumentNullException.ThrowIfNull(weight);
         ArgumentNullException.ThrowIfNull(statistics);
         ArgumentNullException.ThrowIfNull(name);
-        Check(weight, statistics, gradients, name, options.Pattern);
+        PruningInput.Check(weight, statistics, gradients, name, options.Pattern);
 
         long started = Stopwatch.GetTimestamp();
         using var noGradient = no_grad();
         using var scope = NewDisposeScope();
         List<string> notes = [];
-        using var input = PruningInput.Of(weight, statistics, notes);
-        var run = new Run(input.Weight, input.Statistics, UsesGradients ? gradients : null, name, notes, progress, cancellationToken);
+        using var input = PruningInput.Of(weight, statistics, Place(weight, notes), notes);
+        var run = new WeightRun(input.Weight, input.Statistics, UsesGradients ? gradients : null, name, notes, progress, cancellationToken);
         PrunedWeight result = options.Method switch
         {
             PruningMethod.Armor => Factorize(run, BlockSizes.For(options, weight.shape[0], weight.shape[1]), options.Stages),
@@ -88,76 +97,33 @@ public sealed class ArmorPruner
         return result with { Layer = input.Restore(result.Layer), Elapsed = Stopwatch.GetElapsedTime(started) };
     }
 
+    private bool HasOwnParts => parts is not { Loss: null, WrapperOptimizer: null, CoreSelector: null };
+
     // Steps of the caller's own know of H only.
-    private bool UsesGradients => options.UsesGradients && parts is { Loss: null, WrapperOptimizer: null, CoreSelector: null };
+    private bool UsesGradients => options.UsesGradients && !HasOwnParts;
 
-    private static void Check(Tensor weight, ActivationStatistics statistics, GradientStatistics? gradients, string name, SparsityPattern pattern)
+    // Other patterns and selectors have code for the CPU only, and a caller's parts may.
+    private Device Place(Tensor weight, List<string> notes)
     {
-        string shape = $"[{string.Join(", ", weight.shape)}]";
-        if (weight.dim() != 2 || weight.shape[0] == 0 || weight.shape[1] == 0 || weight.shape[1] % pattern.Group != 0)
+        bool anywhere = options is { Method: PruningMethod.Armor or PruningMethod.Dense24, WrapperAlgorithm: WrapperAlgorithm.LeastSquares }
+            && options.CoreAlgorithm == CoreAlgorithm.ExactSweep && options.Pattern == SparsityPattern.TwoFour && !HasOwnParts;
+        if (anywhere || weight.device_type == DeviceType.CPU)
         {
-            throw new ArgumentException($"{name}: expected a weight [d_out, d_in] with d_in a multiple of {pattern.Group}; found {shape}.", nameof(weight));
+            return weight.device;
         }
 
-        if (statistics.Dimension != weight.shape[1])
-        {
-            throw new ArgumentException(
-                $"{name}: expected statistics of dimension {weight.shape[1]} for a weight {shape}; found {statistics.Dimension}.", nameof(statistics));
-        }
-
-        if (gradients is not null && gradients.Dimension != weight.shape[0])
-        {
-            throw new ArgumentException(
-                $"{name}: expected gradient statistics of dimension {weight.shape[0]} for a weight {shape}; found {gradients.Dimension}.", nameof(gradients));
-        }
-
-        if (statistics.ResidualMoment is { } residual && residual.shape[0] != weight.shape[0])
-        {
-            throw new ArgumentException(
-                $"{name}: expected a residual moment [{weight.shape[0]}, {weight.shape[1]}] for a weight {shape}; found [{string.Join(", ", residual.shape)}].",
-                nameof(statistics));
-        }
-
-        using var scope = NewDisposeScope();
-        long bad = weight.to(float32).isfinite().logical_not().sum().ToInt64();
-        if (bad > 0)
-        {
-            throw new ArgumentException($"{name}: expected finite values; found {bad} that are NaN, infinite or beyond float32.", nameof(weight));
-        }
+        notes.Add($"The weight lies on {weight.device} and was pruned on the CPU: elsewhere only the exact algorithms can, on 2:4.");
+        return CPU;
     }
 
     // The plain baselines; their loss is the layer's output error under the best Hessian at hand.
-    private PrunedWeight Mask(Run run)
+    private PrunedWeight Mask(WeightRun run)
     {
-        Tensor weight = run.Weight;
-        Tensor h = run.Statistics.Diagonal;
-        double damping = options.HessianDamping;
-        Tensor pruned;
-        switch (options.Method)
-        {
-            case PruningMethod.Magnitude:
-                pruned = LargestMask.Magnitude(weight, options.Pattern);
-                break;
-            case PruningMethod.Wanda:
-                pruned = LargestMask.Wanda(weight, h, options.Pattern);
-                break;
-            case PruningMethod.NoWagP:
-                pruned = LargestMask.NoWagP(weight, h, options.Pattern);
-                break;
-            case PruningMethod.SparseGpt:
-                Tensor hessian = run.Statistics.Hessian
-                    ?? throw new ArgumentException($"{run.Name}: SparseGPT needs statistics with a Hessian; found the diagonal only.", nameof(run));
-                (pruned, damping) = SparseGpt.Prune(weight, hessian, options.HessianDamping, options.Pattern, run.CancellationToken);
-                NoteDamping(run, damping);
-                break;
-            default:
-                throw new InvalidOperationException($"Unknown method {options.Method}.");
-        }
-
+        (Tensor pruned, double damping) = BaselineMethod.Prune(run, options);
         StageLoss measure = run.Statistics.Hessian is null ? StageLoss.Diagonal : StageLoss.FullHessian;
-        using PruningFrame frame = Frame(run, weight, measure, 1, damping);
+        using PruningFrame frame = Frame(run, run.Weight, measure, 1, damping);
         using var factorization = new ArmorFactorization(pruned, null, null);
-        using var start = new ArmorFactorization(LargestMask.NoWagP(weight, h, options.Pattern), null, null);
+        using var start = new ArmorFactorization(LargestMask.NoWagP(run.Weight, run.Statistics.Diagonal, options.Pattern), null, null);
         return new PrunedWeight(
             LayerFolding.ToLayer(factorization, options.Pattern), frame.RelativeLoss(factorization), frame.RelativeLoss(start), 0, StopReason.CyclesDone, default, run.Notes)
         {
@@ -165,23 +131,7 @@ public sealed class ArmorPruner
         };
     }
 
-    private void NoteDamping(Run run, double damping)
-    {
-        if (damping > options.HessianDamping)
-        {
-            run.Notes.Add(string.Create(
-                CultureInfo.InvariantCulture,
-                $"The Hessian was not positive definite with damping {options.HessianDamping:g2}; {damping:g2} was needed."));
-        }
-
-        if (run.Statistics.TokenCount < run.Statistics.Dimension)
-        {
-            run.Notes.Add(
-                $"Fewer calibration tokens ({run.Statistics.TokenCount}) than inputs ({run.Statistics.Dimension}): the Hessian is singular but for its damping.");
-        }
-    }
-
-    private PrunedWeight Factorize(Run run, BlockSizes sizes, IReadOnlyList<PruningStage> wanted)
+    private PrunedWeight Factorize(WeightRun run, BlockSizes sizes, IReadOnlyList<PruningStage> wanted)
     {
         List<PruningStage> stages = [.. wanted.Where(stage => !stage.NeedsHessian || run.Statistics.Hessian is not null || parts.Loss is not null)];
         if (stages.Count == 0)
@@ -195,7 +145,7 @@ public sealed class ArmorPruner
         }
 
         using var scope = NewDisposeScope();
-        (Tensor weight, double damping) = Target(run, stages.Exists(stage => stage.NeedsHessian) && parts.Loss is null);
+        (Tensor weight, double damping) = PruningTarget.Of(run, options, stages.Exists(stage => stage.NeedsHessian) && parts.Loss is null);
         Tensor mask = LargestMask.OfNoWagP(weight, run.Statistics.Diagonal, options.Pattern);
         ArmorFactorization? state = null;
         try
@@ -229,7 +179,7 @@ public sealed class ArmorPruner
     // Folds the last state, and measures once more what is about to be stored: should folding or rounding have lifted it above the NoWag-P start, that
     // is the result.
     private static StageOutcome Settle(
-        Run run, PruningFrame frame, Func<ArmorFactorization> makeStart, ArmorFactorization state, StageOutcome outcome)
+        WeightRun run, PruningFrame frame, Func<ArmorFactorization> makeStart, ArmorFactorization state, StageOutcome outcome)
     {
         LayerFolding.Fold(state);
         using ArmorFactorization entered = state.Clone();
@@ -254,7 +204,7 @@ public sealed class ArmorPruner
 
     // Runs a stage from the better of the NoWag-P start and what the stages before have reached, so that no stage ends above either.
     private ArmorFactorization RunStage(
-        Run run, PruningFrame frame, Func<ArmorFactorization> makeStart, ArmorFactorization? reached, PruningStage stage, (int Index, int Count) place,
+        WeightRun run, PruningFrame frame, Func<ArmorFactorization> makeStart, ArmorFactorization? reached, PruningStage stage, (int Index, int Count) place,
         out StageOutcome outcome)
     {
         using ArmorFactorization from = makeStart();
@@ -273,7 +223,7 @@ public sealed class ArmorPruner
             }
         }
 
-        IAlternatingCycle cycle = CreateCycle(frame, from);
+        IAlternatingCycle cycle = cycles.Create(frame, from);
         try
         {
             ulong seed = Seeds.Mix(Seeds.Mix(unchecked((ulong)options.Seed), run.Name), (ulong)place.Index);
@@ -302,102 +252,10 @@ public sealed class ArmorPruner
         }
     }
 
-    private PruningFrame Frame(Run run, Tensor weight, StageLoss stage, int inputBlock, double damping) =>
+    private PruningFrame Frame(WeightRun run, Tensor weight, StageLoss stage, int inputBlock, double damping) =>
         parts.Loss is { } custom
             ? PruningFrame.For(weight, custom(run.Statistics))
             : PruningFrame.For(weight, run.Statistics, run.Gradients, stage, inputBlock, options with { HessianDamping = damping });
 
-    // What to come near to, and the damping with which the Hessian is positive definite.
-    private (Tensor Target, double Damping) Target(Run run, bool needsHessian)
-    {
-        double damping = options.HessianDamping;
-        Tensor? target = null;
-        if (options.CrossTarget && run.Statistics.CrossMoment is { } cross)
-        {
-            // Its factorisation tells whether the damping is enough; where there is next to none, rounding must be thought of too.
-            Tensor hessian = run.Statistics.Hessian!;
-            damping = damping < HessianConditioning.LeastRaised ? HessianConditioning.PositiveDamping(hessian, damping) : damping;
-            target = Solve();
-            while (target is null && damping < HessianConditioning.MostDamping)
-            {
-                damping *= 10;
-                target = Solve();
-            }
-
-            Tensor? Solve() =>
-                CrossTarget.Of(run.Weight, hessian, cross, damping, run.Statistics.ResidualMoment, options.ResidualCorrection);
-
-            run.Statistics.ReleaseCrossMoment();
-            if (target is null)
-            {
-                run.Notes.Add("The cross target had no finite solution; the weight itself was the target.");
-            }
-        }
-
-        if (target is null && needsHessian)
-        {
-            damping = HessianConditioning.PositiveDamping(run.Statistics.Hessian!, options.HessianDamping);
-        }
-
-        if (target is not null || needsHessian)
-        {
-            NoteDamping(run, damping);
-        }
-
-        return (target ?? run.Weight, damping);
-    }
-
-    // The default algorithms share products within a cycle; anything else goes step by step.
-    private IAlternatingCycle CreateCycle(PruningFrame frame, ArmorFactorization state)
-    {
-        if (parts.WrapperOptimizer is null && parts.CoreSelector is null
-            && options.WrapperAlgorithm == WrapperAlgorithm.LeastSquares && options.CoreAlgorithm == CoreAlgorithm.ExactSweep)
-        {
-            if (frame.Loss is TwoSidedLoss twoSided)
-            {
-                return new TwoSidedCycle(twoSided);
-            }
-
-            bool couples = frame.Loss.CouplesBlocks(CoreSystems.Unit(state, options.Pattern));
-            if (couples && frame.Loss is FullHessianLoss full)
-            {
-                return new CoupledCycle(full);
-            }
-
-            if (!couples)
-            {
-                return new SeparableCycle(frame.Loss.Value(frame.Target));
-            }
-        }
-
-        return new SeparateSteps(
-            parts.CoreSelector?.Invoke() ?? CreateSelector(), parts.WrapperOptimizer?.Invoke() ?? CreateWrappers(frame.Target.shape[1]));
-    }
-
-    private IWrapperOptimizer CreateWrappers(long columns) => options.WrapperAlgorithm switch
-    {
-        WrapperAlgorithm.LeastSquares => new LeastSquaresWrappers(),
-        WrapperAlgorithm.Adam => new AdamWrappers(options.LearningRate ?? AdamWrappers.PaperRate(columns)),
-        WrapperAlgorithm.GradientDescent => new GradientDescentWrappers(),
-        _ => throw new InvalidOperationException($"Unknown wrapper algorithm {options.WrapperAlgorithm}."),
-    };
-
-    private ISparseCoreSelector CreateSelector() => options.CoreAlgorithm switch
-    {
-        CoreAlgorithm.ExactSweep => new ExactSweep(),
-        CoreAlgorithm.GroupByGradient => new GroupByGradient(),
-        CoreAlgorithm.GroupAtRandom => new GroupAtRandom(),
-        _ => throw new InvalidOperationException($"Unknown core algorithm {options.CoreAlgorithm}."),
-    };
-
     private readonly record struct StageOutcome(double Loss, double StartLoss, int Cycles, StopReason Reason);
-
-    private sealed record Run(
-        Tensor Weight,
-        ActivationStatistics Statistics,
-        GradientStatistics? Gradients,
-        string Name,
-        List<string> Notes,
-        IProgress<PruningProgress>? Progress,
-        CancellationToken CancellationToken);
 }

@@ -43,7 +43,7 @@ internal static class LayerFolding
         Tensor core = factorization.Core;
         int rows = (int)core.shape[0];
         int columns = (int)core.shape[1];
-        var sparse = SparseCore.FromDense(core.contiguous().data<float>().ToArray(), rows, columns, pattern);
+        var sparse = SparseCore.FromDense(core.cpu().contiguous().data<float>().ToArray(), rows, columns, pattern);
         return new ArmorLayer(Wrapper(factorization.OutputBlocks), sparse, Wrapper(factorization.InputBlocks));
     }
 
@@ -55,5 +55,5 @@ internal static class LayerFolding
 
     private static BlockDiagonalMatrix? Wrapper(Tensor? blocks) => blocks is null
         ? null
-        : new BlockDiagonalMatrix((int)blocks.shape[0], (int)blocks.shape[1], blocks.contiguous().data<float>().ToArray());
+        : new BlockDiagonalMatrix((int)blocks.shape[0], (int)blocks.shape[1], blocks.cpu().contiguous().data<float>().ToArray());
 }

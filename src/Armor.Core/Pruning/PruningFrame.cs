@@ -90,7 +90,7 @@ internal sealed class PruningFrame : IDisposable
     public ArmorFactorization Start(Tensor mask, BlockSizes sizes)
     {
         using var scope = NewDisposeScope();
-        return new(target * mask, Identity(sizes.Output, target.shape[0]), Identity(sizes.Input, target.shape[1]));
+        return new(target * mask, Identity(sizes.Output, 0), Identity(sizes.Input, 1));
     }
 
     /// <summary>Brings a factorisation of W into this frame.</summary>
@@ -137,6 +137,6 @@ internal sealed class PruningFrame : IDisposable
         }
     }
 
-    private static Tensor? Identity(int? size, long dimension) =>
-        size is { } b ? eye(b, dtype: float32).unsqueeze(0).repeat(dimension / b, 1, 1) : null;
+    private Tensor? Identity(int? size, int side) =>
+        size is { } b ? eye(b, dtype: float32, device: target.device).unsqueeze(0).repeat(target.shape[side] / b, 1, 1) : null;
 }

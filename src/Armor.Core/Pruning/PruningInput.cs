@@ -1,4 +1,5 @@
 using Armor.Core.Calibration;
+using Armor.Core.Calibration.Gradients;
 using Armor.Runtime.Factorization;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -25,7 +26,7 @@ internal sealed class PruningInput : IDisposable
         this.scaled = scaled;
     }
 
-    /// <summary>W [d_out, d_in], float32, contiguous, on the CPU.</summary>
+    /// <summary>W [d_out, d_in], float32, contiguous, where it is to be pruned.</summary>
     public Tensor Weight { get; }
 
     /// <summary>The statistics of its inputs.</summary>
@@ -34,16 +35,56 @@ internal sealed class PruningInput : IDisposable
     /// <summary>Prepares the input of one weight, and notes what is unusual about it.</summary>
     /// <param name="weight">W, finite.</param>
     /// <param name="statistics">Of its inputs.</param>
+    /// <param name="device">Where it is to be pruned.</param>
     /// <param name="notes">Gets a sentence for each oddity.</param>
-    public static PruningInput Of(Tensor weight, ActivationStatistics statistics, List<string> notes)
+    public static PruningInput Of(Tensor weight, ActivationStatistics statistics, Device device, List<string> notes)
     {
         using var scope = NewDisposeScope();
-        Tensor own = weight.to(CPU);
+        Tensor own = weight.to(device);
         NoteDead(own, statistics, notes);
         int exponent = Exponent(own.abs().max().ToDouble());
         Tensor w = (exponent == 0 ? own : own.to(float64).Times(Math.ScaleB(1, -exponent))).to(float32).contiguous();
         int inputs = Exponent(statistics.Diagonal.mean().ToDouble());
-        return new PruningInput(w.alias(), exponent, statistics, inputs == 0 && exponent == 0 ? null : Scaled(statistics, -inputs, -exponent));
+        bool asTheyAre = inputs == 0 && exponent == 0 && statistics.Diagonal.device.ToString() == device.ToString();
+        return new PruningInput(w.alias(), exponent, statistics, asTheyAre ? null : Scaled(statistics, device, -inputs, -exponent));
+    }
+
+    /// <summary>Checks that a weight can be pruned, and that its statistics fit.</summary>
+    /// <exception cref="ArgumentException">The weight is not a finite matrix of suitable shape, or the statistics do not fit it.</exception>
+    public static void Check(
+        Tensor weight, ActivationStatistics statistics, GradientStatistics? gradients, string name, SparsityPattern pattern)
+    {
+        string shape = $"[{string.Join(", ", weight.shape)}]";
+        if (weight.dim() != 2 || weight.shape[0] == 0 || weight.shape[1] == 0 || weight.shape[1] % pattern.Group != 0)
+        {
+            throw new ArgumentException($"{name}: expected a weight [d_out, d_in] with d_in a multiple of {pattern.Group}; found {shape}.", nameof(weight));
+        }
+
+        if (statistics.Dimension != weight.shape[1])
+        {
+            throw new ArgumentException(
+                $"{name}: expected statistics of dimension {weight.shape[1]} for a weight {shape}; found {statistics.Dimension}.", nameof(statistics));
+        }
+
+        if (gradients is not null && gradients.Dimension != weight.shape[0])
+        {
+            throw new ArgumentException(
+                $"{name}: expected gradient statistics of dimension {weight.shape[0]} for a weight {shape}; found {gradients.Dimension}.", nameof(gradients));
+        }
+
+        if (statistics.ResidualMoment is { } residual && residual.shape[0] != weight.shape[0])
+        {
+            throw new ArgumentException(
+                $"{name}: expected a residual moment [{weight.shape[0]}, {weight.shape[1]}] for a weight {shape}; found [{string.Join(", ", residual.shape)}].",
+                nameof(statistics));
+        }
+
+        using var scope = NewDisposeScope();
+        long bad = weight.to(float32).isfinite().logical_not().sum().ToInt64();
+        if (bad > 0)
+        {
+            throw new ArgumentException($"{name}: expected finite values; found {bad} that are NaN, infinite or beyond float32.", nameof(weight));
+        }
     }
 
     /// <summary>A layer of <see cref="Weight"/> as one of the weight that came.</summary>
@@ -74,15 +115,15 @@ internal sealed class PruningInput : IDisposable
     }
 
     // The residual moment is of outputs, which scale as the weight does.
-    private static ActivationStatistics Scaled(ActivationStatistics statistics, int inputs, int outputs)
+    private static ActivationStatistics Scaled(ActivationStatistics statistics, Device device, int inputs, int outputs)
     {
         using var scope = NewDisposeScope();
         double scale = Math.ScaleB(1, inputs);
         return ActivationStatistics.Own(
-            statistics.Diagonal.Times(scale),
-            statistics.Hessian?.Times(scale),
-            statistics.CrossMoment?.Times(scale),
-            statistics.ResidualMoment?.Times(Math.ScaleB(1, inputs + outputs)),
+            statistics.Diagonal.to(device).Times(scale),
+            statistics.Hessian?.to(device).Times(scale),
+            statistics.CrossMoment?.to(device).Times(scale),
+            statistics.ResidualMoment?.to(device).Times(Math.ScaleB(1, inputs + outputs)),
             statistics.TokenCount);
     }
 

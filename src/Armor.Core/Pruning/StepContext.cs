@@ -39,6 +39,17 @@ public sealed class StepContext
 
     /// <summary>Stops the step between blocks.</summary>
     public CancellationToken CancellationToken { get; init; }
+
+    /// <summary>The same step with other random choices.</summary>
+    internal StepContext WithSeed(ulong seed) => new(Target, Loss)
+    {
+        Pattern = Pattern,
+        Step = Step,
+        Seed = seed,
+        Noise = Noise,
+        MaxDegreeOfParallelism = MaxDegreeOfParallelism,
+        CancellationToken = CancellationToken,
+    };
 }
 
 /// <summary>

@@ -7,67 +7,79 @@ using static TorchSharp.torch;
 namespace Armor.Core.Pruning.Cycles;
 
 /// <summary>
-/// A cycle under the full Hessian around one residual E·H: A first, then strip after strip of columns the core and B. What a strip changes goes to
-/// the residual of the strips after it, so a cycle costs one and a half products with H instead of one for each part.
+/// A cycle under a full Hessian, with weights on the outputs (<see cref="TwoSidedLoss"/>) or without: A first, then strip after strip of columns the core
+/// and B. With A held still all the rest goes in the core's own terms, around one product D = Aᵀ·G·E·H: with P = Aᵀ·G·A a change Δ of Ŵ's factor S·B takes
+/// P·Δ·H off it. What a strip changes goes to the strips after it, so a cycle costs one and a half products with H instead of one for each part.
 /// </summary>
-/// <remarks>
-/// The A-step works on the rows of Ŵ = A·S·B instead of S·B: A_i ← (I + D_i)·A_i with D_i = [E·H·Ŵᵀ]_i [Ŵ·H·Ŵᵀ]_i⁻¹, the same minimum wherever A_i
-/// is regular, and Ŵ·H = W·H − E·H is at hand. The loss follows from E·H and from what each part takes off it.
-/// </remarks>
+/// <remarks>The loss follows from E and G·E·H and from what each part takes off it.</remarks>
 internal sealed class CoupledCycle : IAlternatingCycle, IDisposable
 {
-    private readonly ExactSweep sweep = new();
     private readonly InputStrip input = new();
-    private readonly FullHessianLoss loss;
-    private Tensor? weighted;
+    private readonly FullHessianLoss inputs;
+    private readonly OutputHessian? outputs;
+    private readonly OutputStep output;
 
     public CoupledCycle(FullHessianLoss loss)
+        : this(loss, null)
     {
-        this.loss = loss;
     }
+
+    public CoupledCycle(TwoSidedLoss loss)
+        : this(loss.Inputs, loss.Outputs)
+    {
+    }
+
+    private CoupledCycle(FullHessianLoss inputs, OutputHessian? outputs)
+    {
+        this.inputs = inputs;
+        this.outputs = outputs;
+        output = new OutputStep(inputs, outputs);
+    }
+
+    /// <summary>Whether to sweep by tensor operations on the CPU too, for tests.</summary>
+    internal bool Batched { get; init; }
 
     /// <inheritdoc/>
     public double Step(ArmorFactorization factorization, StepContext context)
     {
         using var scope = NewDisposeScope();
-        weighted ??= loss.MultiplyHessian(context.Target, 0, factorization.Columns).DetachFromDisposeScope();
-        Tensor product = factorization.Product();
-        Tensor error = context.Target - product;
-        Tensor residual = loss.MultiplyHessian(error, 0, factorization.Columns);
-        if (factorization.OutputBlocks is not null)
-        {
-            SolveOutput(factorization, product, error, residual);
-        }
-
-        double value = error.Inner(residual);
+        (Tensor gradient, double value) = SolveOutput(factorization, context);
         Tensor core = factorization.Core.clone();
         Tensor? blocks = factorization.InputBlocks?.clone();
-        using SweepOutput? output = sweep.Prepare(factorization, context);
+        Tensor? inverses = blocks is null ? null : input.HessianInverses(inputs, factorization.Columns, factorization.InputBlockSize);
+        using var gram = new OutputGram(factorization, outputs) { Batched = Batched };
         foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, CoreSystems.Unit(factorization, context.Pattern)))
         {
             context.CancellationToken.ThrowIfCancellationRequested();
             using var stripScope = NewDisposeScope();
-            Tensor own = residual.narrow(1, first, count);
-            Tensor hessian = loss.HessianBlock(first, count);
+            Tensor own = gradient.narrow(1, first, count);
+            Tensor hessian = inputs.HessianBlock(first, count);
+            Tensor? b = CoreSystems.InputBlocks(factorization, first, count);
             Tensor part = core.narrow(1, first, count);
             Tensor old = part.clone();
-            ExactSweep.SweepStrip(factorization, context, output, own, hessian, first, core);
-            Tensor change = BlockDiagonalProduct.Right(part - old, CoreSystems.InputBlocks(factorization, first, count));
-            Tensor moved = factorization.MultiplyOutput(change.contiguous());
+            Tensor q = CoreSystems.InputGram(factorization, hessian.unsqueeze(0), first)[0];
+            gram.Sweep(context, own, b, q, first, core);
+
+            // P·Δ and P·S by one product.
+            Tensor change = part - old;
+            Tensor both = gram.Multiply(b is null ? change : cat([change, part], 1));
+            Tensor moved = BlockDiagonalProduct.Right(both.narrow(1, 0, count), b);
             Tensor after = own - moved.matmul(hessian);
-            value -= moved.Inner(own.Plus(after));
-            if (blocks is not null)
+            value -= BlockDiagonalProduct.Right(change, b).Inner(own.Plus(after));
+            if (b is not null)
             {
-                (Tensor Blocks, Tensor Product, double Loss) solved = input.Solve(factorization, part, loss, after, hessian, first);
-                blocks.narrow(0, first / factorization.InputBlockSize, count / factorization.InputBlockSize).AddInPlace(solved.Blocks);
-                moved = moved.Plus(solved.Product);
-                value += solved.Loss;
+                long block = first / factorization.InputBlockSize;
+                Tensor coupled = both.narrow(1, count, count);
+                (Tensor added, double loss) = InputStrip.Solve(part, coupled, after, hessian, inverses!.narrow(0, block, b.shape[0]));
+                blocks!.narrow(0, block, b.shape[0]).AddInPlace(added);
+                moved = moved.Plus(BlockDiagonalProduct.Right(coupled, added));
+                value += loss;
             }
 
             long next = first + count;
             if (next < factorization.Columns)
             {
-                residual.narrow(1, next, factorization.Columns - next).sub_(loss.MultiplyStrip(moved, first, next));
+                gradient.narrow(1, next, factorization.Columns - next).sub_(inputs.MultiplyStrip(moved, first, next));
             }
         }
 
@@ -79,22 +91,21 @@ internal sealed class CoupledCycle : IAlternatingCycle, IDisposable
     /// <summary>Frees what was kept between cycles.</summary>
     public void Dispose()
     {
-        sweep.Dispose();
         input.Dispose();
-        weighted?.Dispose();
+        output.Dispose();
     }
 
-    private void SolveOutput(ArmorFactorization factorization, Tensor product, Tensor error, Tensor residual)
+    // A's step; Aᵀ·G·E·H and the loss after it.
+    private (Tensor Gradient, double Loss) SolveOutput(ArmorFactorization factorization, StepContext context)
     {
         using var scope = NewDisposeScope();
-        long size = factorization.OutputBlockSize;
-        Tensor a = factorization.OutputBlocks!;
-        Tensor rows = BlockDiagonalProduct.RowBlocks(product, size);
-        Tensor transposed = rows.transpose(1, 2);
-        Tensor hessian = BlockDiagonalProduct.RowBlocks(weighted! - residual, size);
-        Tensor change = ProximalSolve.Right(bmm(hessian, transposed), bmm(BlockDiagonalProduct.RowBlocks(residual, size), transposed), zeros_like(a));
-        factorization.OutputBlocks = a.Plus(bmm(change, a));
-        BlockDiagonalProduct.RowBlocks(error, size).sub_(bmm(change, rows));
-        BlockDiagonalProduct.RowBlocks(residual, size).sub_(bmm(change, hessian));
+        Tensor product = factorization.Product();
+        Tensor error = context.Target - product;
+        Tensor residual = inputs.MultiplyHessian(error, 0, factorization.Columns);
+        Tensor weighted = factorization.OutputBlocks is null
+            ? outputs?.Multiply(residual) ?? residual
+            : output.Solve(factorization, context, product, error, residual);
+        Tensor gradient = factorization.MultiplyOutputTransposed(weighted);
+        return (gradient.MoveToOuterDisposeScope(), error.Inner(weighted));
     }
 }

@@ -12,14 +12,16 @@ namespace Armor.Core.Pruning.Cycles;
 /// </summary>
 internal sealed class SeparableCycle : IAlternatingCycle, IDisposable
 {
-    private readonly ExactSweep sweep = new();
+    private readonly ExactSweep sweep;
     private readonly HessianBlocks hessians = new();
     private readonly double total;
 
     /// <param name="total">tr(W·H·Wᵀ), the loss of an all-zero weight.</param>
-    public SeparableCycle(double total)
+    /// <param name="batched">Whether to sweep by tensor operations on the CPU too, for tests.</param>
+    public SeparableCycle(double total, bool batched = false)
     {
         this.total = total;
+        sweep = new ExactSweep { Batched = batched };
     }
 
     /// <inheritdoc/>

@@ -15,8 +15,9 @@ internal sealed class OutputHessian : IDisposable
     /// <summary>Makes G.</summary>
     /// <param name="gradients">The statistics of the gradients at the linear's output.</param>
     /// <param name="damping">Added to the diagonal, as a share of its mean.</param>
+    /// <param name="device">Where it is to lie; <see langword="null"/> for where the statistics do.</param>
     /// <exception cref="ArgumentOutOfRangeException">The damping is negative.</exception>
-    public OutputHessian(GradientStatistics gradients, double damping)
+    public OutputHessian(GradientStatistics gradients, double damping, Device? device = null)
     {
         ArgumentNullException.ThrowIfNull(gradients);
         ArgumentOutOfRangeException.ThrowIfNegative(damping);
@@ -27,9 +28,9 @@ internal sealed class OutputHessian : IDisposable
         blocks = new (long, long, Tensor)[gradients.Blocks.Count];
         for (int index = 0; index < blocks.Length; index++)
         {
-            Tensor block = gradients.Blocks[index];
+            Tensor block = device is null ? gradients.Blocks[index] : gradients.Blocks[index].to(device);
             long count = block.shape[0];
-            Tensor identity = eye(count, dtype: float64);
+            Tensor identity = eye(count, dtype: float64, device: block.device);
 
             // Without any gradient all outputs count alike.
             Tensor scaled = mean > 0 ? block.to(float64).Over(mean).Plus(identity.Times(damping)).Over(1 + damping) : identity;
@@ -43,14 +44,16 @@ internal sealed class OutputHessian : IDisposable
     /// <summary>d_out.</summary>
     public long Dimension { get; }
 
-    /// <summary>G·X.</summary>
-    /// <param name="x">[d_out, n].</param>
-    /// <returns>[d_out, n].</returns>
-    public Tensor Multiply(Tensor x)
+    /// <summary>G·X, or rows of it that are whole blocks of G.</summary>
+    /// <param name="x">[n, m]: all rows, or those from the first one wanted.</param>
+    /// <param name="first">The first row.</param>
+    /// <returns>[n, m].</returns>
+    public Tensor Multiply(Tensor x, long first = 0)
     {
         ArgumentNullException.ThrowIfNull(x);
         using var scope = NewDisposeScope();
-        return cat([.. blocks.Select(block => block.Values.matmul(x.narrow(0, block.First, block.Count)))]).MoveToOuterDisposeScope();
+        Tensor[] parts = [.. Meeting(first, x.shape[0]).Select(part => part.Values.matmul(x.narrow(0, part.BlockFirst - first, part.Count)))];
+        return (parts.Length == 1 ? parts[0] : cat(parts)).MoveToOuterDisposeScope();
     }
 
     /// <summary>A sum over G's blocks of rows, which need no more memory than a block.</summary>
@@ -93,20 +96,36 @@ internal sealed class OutputHessian : IDisposable
         return (parts.Length == 1 ? parts[0].clone() : block_diag(parts)).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Takes G[below, first .. first + count)·X off the rows of Y below first + count.</summary>
+    /// <summary>Adds G[.. first + count, first .. first + count)·X to the rows of Y down to first + count.</summary>
     /// <param name="y">[d_out, n]; changed.</param>
     /// <param name="x">[count, n].</param>
     /// <param name="first">The first column of G that X meets.</param>
-    public void SubtractBelow(Tensor y, Tensor x, long first)
+    public void AddAbove(Tensor y, Tensor x, long first)
     {
         using var scope = NewDisposeScope();
         foreach ((long blockFirst, Tensor values, long from, long count) in Meeting(first, x.shape[0]))
         {
-            long rest = values.shape[0] - from - count;
-            if (rest > 0)
+            long down = from + count;
+            Tensor own = x.narrow(0, blockFirst + from - first, count);
+            y.narrow(0, blockFirst, down).AddInPlace(values.narrow(0, 0, down).narrow(1, from, count).matmul(own));
+        }
+    }
+
+    /// <summary>Runs of whole blocks of G that begin and end with blocks of another size: where that cuts a block of G off, its neighbours join in.</summary>
+    /// <param name="size">The other size, a divisor of d_out.</param>
+    /// <returns>First row, and the ends of the run's blocks of G, by rows.</returns>
+    public IEnumerable<(long First, IReadOnlyList<long> Ends)> Runs(long size)
+    {
+        long first = 0;
+        List<long> ends = [];
+        foreach ((long blockFirst, long count, _) in blocks)
+        {
+            ends.Add(blockFirst + count);
+            if (ends[^1] % size == 0)
             {
-                Tensor own = x.narrow(0, blockFirst + from - first, count);
-                y.narrow(0, blockFirst + from + count, rest).sub_(values.narrow(0, from + count, rest).narrow(1, from, count).matmul(own));
+                yield return (first, ends);
+                first = ends[^1];
+                ends = [];
             }
         }
     }

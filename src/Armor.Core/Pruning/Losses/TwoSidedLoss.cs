@@ -20,7 +20,7 @@ internal sealed class TwoSidedLoss : IProxyLoss, IDisposable
     public TwoSidedLoss(Tensor secondMoment, double damping, GradientStatistics gradients, double gradientDamping)
     {
         Inputs = new FullHessianLoss(secondMoment, damping);
-        Outputs = new OutputHessian(gradients, gradientDamping);
+        Outputs = new OutputHessian(gradients, gradientDamping, secondMoment.device);
     }
 
     /// <summary>tr(E·H·Eᵀ).</summary>

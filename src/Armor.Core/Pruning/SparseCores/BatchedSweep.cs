@@ -1,3 +1,4 @@
+using Armor.Runtime.Factorization;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -10,6 +11,16 @@ namespace Armor.Core.Pruning.SparseCores;
 internal static class BatchedSweep
 {
     private const double DeadRow = 1e-12;
+
+    /// <summary>Only 2:4 is known off the CPU.</summary>
+    /// <exception cref="NotSupportedException">Another pattern.</exception>
+    public static void Check(SparsityPattern pattern)
+    {
+        if (pattern != SparsityPattern.TwoFour)
+        {
+            throw new NotSupportedException($"Off the CPU the exact sweep knows 2:4 only; found {pattern}.");
+        }
+    }
 
     /// <summary>Sweeps neighbouring strips.</summary>
     /// <param name="context">Seed and noise.</param>

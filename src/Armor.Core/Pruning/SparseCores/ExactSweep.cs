@@ -53,9 +53,8 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
     {
         if (Batched || factorization.Core.device_type != DeviceType.CPU)
         {
-            return context.Pattern == SparsityPattern.TwoFour
-                ? null
-                : throw new NotSupportedException($"Off the CPU the exact sweep knows 2:4 only; found {context.Pattern}.");
+            BatchedSweep.Check(context.Pattern);
+            return null;
         }
 
         using var scope = NewDisposeScope();
@@ -87,17 +86,18 @@ public sealed class ExactSweep : ISparseCoreSelector, IDisposable
         Sweep(factorization, context, output, residual, m, q, first, true, core);
     }
 
-    /// <summary>Sweeps a tile, some rows in a strip of columns, from its residual: G = X − P·Δ·Q.</summary>
+    /// <summary>Sweeps a strip from its residual in the core's own terms: G = X·M − P·Δ·Q.</summary>
     /// <param name="context">Seed, noise and means.</param>
     /// <param name="output">P of the rows, without A.</param>
-    /// <param name="projected">X = Aᵀ·(G·E·H)·Bᵀ of the tile [rows, width].</param>
+    /// <param name="gradient">X = Aᵀ·(G·E·H) [rows, width].</param>
+    /// <param name="m">M = Bᵀ by blocks; <see langword="null"/> for the identity.</param>
     /// <param name="q">Q [1, width, width].</param>
     /// <param name="first">The strip's first column.</param>
     /// <param name="core">The rows of the core [rows, d_in], changed in place.</param>
-    internal static void SweepTile(StepContext context, SweepOutput output, Tensor projected, Tensor q, long first, Tensor core)
+    internal static void SweepRows(StepContext context, SweepOutput output, Tensor gradient, Tensor? m, Tensor q, long first, Tensor core)
     {
         using var scope = NewDisposeScope();
-        Sweep(null, context, output, projected, null, q, first, true, core);
+        Sweep(null, context, output, gradient, m, q, first, true, core);
     }
 
     // G = Aᵀ·W·(H·Bᵀ) − P·S·Q

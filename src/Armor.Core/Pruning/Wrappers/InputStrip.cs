@@ -11,38 +11,29 @@ internal sealed class InputStrip : IDisposable
     private IProxyLoss? inverseOf;
     private Tensor? hessianInverses;
 
-    /// <summary>B_j += (U_jᵀ·G·U_j)⁻¹ [U_jᵀ·G·(E·H)_j] H_jj⁻¹, one block column of the strip after another.</summary>
-    /// <param name="factorization">A, S and B.</param>
+    /// <summary>B_j += (S_jᵀ·P·S_j)⁻¹ [S_jᵀ·Aᵀ·G·(E·H)_j] H_jj⁻¹, P = Aᵀ·G·A, one block column of the strip after another.</summary>
     /// <param name="core">S of the strip [d_out, count].</param>
-    /// <param name="loss">The loss.</param>
-    /// <param name="residual">(E·H) of the strip [d_out, count].</param>
+    /// <param name="coupled">P·S of the strip [d_out, count].</param>
+    /// <param name="gradient">Aᵀ·G·(E·H) of the strip [d_out, count].</param>
     /// <param name="hessian">H's block of the strip [count, count].</param>
-    /// <param name="first">The strip's first column.</param>
-    /// <param name="outputs">G; <see langword="null"/> for the identity.</param>
-    /// <returns>The change of B's blocks, that of Ŵ's strip [d_out, count], and what they add to the loss.</returns>
-    public (Tensor Blocks, Tensor Product, double Loss) Solve(
-        ArmorFactorization factorization, Tensor core, IProxyLoss loss, Tensor residual, Tensor hessian, long first,
-        OutputHessian? outputs = null)
+    /// <param name="inverses">The inverses of H's diagonal blocks in the strip, see <see cref="HessianInverses"/>.</param>
+    /// <returns>The change of B's blocks, and what it adds to the loss.</returns>
+    public static (Tensor Blocks, double Loss) Solve(Tensor core, Tensor coupled, Tensor gradient, Tensor hessian, Tensor inverses)
     {
         using var scope = NewDisposeScope();
-        long size = factorization.InputBlockSize;
-        long count = hessian.shape[0] / size;
-        Tensor u = factorization.MultiplyOutput(core.contiguous());
-        Tensor blocks = BlockDiagonalProduct.ColumnBlocks(u, size);
-        Tensor weighted = outputs is null ? u : outputs.Multiply(u);
-        Tensor transposed = BlockDiagonalProduct.ColumnBlocks(weighted, size).transpose(1, 2);
-        Tensor right = bmm(transposed, BlockDiagonalProduct.ColumnBlocks(residual, size)).to(float64);
-        Tensor own = HessianInverses(loss, factorization.Columns, size).narrow(0, first / size, count);
-        Tensor gram = weighted.t().matmul(u).to(float64);
-        (Tensor change, double added) = BlockGaussSeidel.Solve(gram, right, hessian.to(float64), own);
-        Tensor product = BlockDiagonalProduct.FromColumnBlocks(bmm(blocks, change));
-        return (change.MoveToOuterDisposeScope(), product.MoveToOuterDisposeScope(), added);
+        long size = inverses.shape[1];
+        Tensor transposed = BlockDiagonalProduct.ColumnBlocks(core, size).transpose(1, 2);
+        Tensor right = bmm(transposed, BlockDiagonalProduct.ColumnBlocks(gradient, size)).to(float64);
+        Tensor gram = core.t().matmul(coupled).to(float64);
+        (Tensor change, double added) = BlockGaussSeidel.Solve(gram, right, hessian.to(float64), inverses);
+        return (change.MoveToOuterDisposeScope(), added);
     }
 
     /// <summary>Frees what was kept between steps.</summary>
     public void Dispose() => hessianInverses?.Dispose();
 
-    private Tensor HessianInverses(IProxyLoss loss, long columns, long size)
+    /// <summary>The inverses of all diagonal blocks of H [d_in/b, b, b], float64, made once for a loss. Owned by this cache.</summary>
+    public Tensor HessianInverses(IProxyLoss loss, long columns, long size)
     {
         if (!ReferenceEquals(inverseOf, loss))
         {

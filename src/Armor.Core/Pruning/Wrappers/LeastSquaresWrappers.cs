@@ -69,15 +69,16 @@ public sealed class LeastSquaresWrappers : IWrapperOptimizer, IDisposable
         long size = factorization.InputBlockSize;
         Tensor error = context.Target - factorization.Product();
         Tensor blocks = factorization.InputBlocks!.clone();
+        Tensor inverses = strip.HessianInverses(context.Loss, factorization.Columns, size);
         foreach ((long first, long count) in ColumnStrips.Of(factorization.Columns, size))
         {
             context.CancellationToken.ThrowIfCancellationRequested();
             using var stripScope = NewDisposeScope();
-            Tensor residual = context.Loss.MultiplyHessian(error, first, count);
-            (Tensor change, Tensor product, _) = strip.Solve(
-                factorization, factorization.Core.narrow(1, first, count), context.Loss, residual, context.Loss.HessianBlock(first, count), first);
+            Tensor u = factorization.MultiplyOutput(factorization.Core.narrow(1, first, count).contiguous());
+            Tensor own = inverses.narrow(0, first / size, count / size);
+            (Tensor change, _) = InputStrip.Solve(u, u, context.Loss.MultiplyHessian(error, first, count), context.Loss.HessianBlock(first, count), own);
             blocks.narrow(0, first / size, count / size).AddInPlace(change);
-            error.narrow(1, first, count).sub_(product);
+            error.narrow(1, first, count).sub_(BlockDiagonalProduct.Right(u, change));
         }
 
         factorization.InputBlocks = blocks;

@@ -51,7 +51,7 @@ public sealed class AlternatingCycleTests
 
         // tr(G·E·H·Eᵀ) is the one-sided loss of L·E for G = LᵀL: here by G·E against E.
         double[,] g = Weighting(moments, 0.05);
-        AssertTellsTheLoss(new TwoSidedCycle(loss), loss, Damped(hessian, 0.01), shape, random, g);
+        AssertTellsTheLoss(new CoupledCycle(loss), loss, Damped(hessian, 0.01), shape, random, g);
     }
 
     [Test]
@@ -64,7 +64,7 @@ public sealed class AlternatingCycleTests
         using var gradients = new GradientStatistics([eye(40)], 1);
         using var loss = new TwoSidedLoss(tensor(hessian), 0.01, gradients, 0);
         using var one = new CoupledCycle(plain);
-        using var two = new TwoSidedCycle(loss);
+        using var two = new CoupledCycle(loss);
         (Tensor target, ArmorFactorization first) = Start(random, [40, 160, 8, 8]);
         using ArmorFactorization second = first.Clone();
         double expected = one.Step(first, new StepContext(target, plain));
@@ -88,7 +88,7 @@ public sealed class AlternatingCycleTests
         using var plain = new FullHessianLoss(tensor(hessian), 0.01);
         using var loss = new TwoSidedLoss(tensor(hessian), 0.01, gradients, 0.05);
         using var one = new CoupledCycle(plain);
-        using var two = new TwoSidedCycle(loss);
+        using var two = new CoupledCycle(loss);
         (Tensor target, ArmorFactorization first) = Start(random, [48, 64, 8, 8]);
         using ArmorFactorization second = first.Clone();
         for (int k = 0; k < 20; k++)

@@ -32,15 +32,29 @@ public sealed class OutputHessianTests
                     AssertNear(g.MultiplyRows(x, first, count), product.narrow(0, first, count));
                     AssertNear(g.Block(first, count), whole.narrow(0, first, count).narrow(1, first, count));
                     Tensor y = zeros(15, 4);
-                    g.SubtractBelow(y, x.narrow(0, first, count), first);
+                    g.AddAbove(y, x.narrow(0, first, count), first);
                     Tensor passed = whole.narrow(1, first, count).matmul(x.narrow(0, first, count).to(float64));
-
-                    // Blocks that end within the strip pass nothing on; others do so to all of their rows below it.
-                    AssertNear(y.narrow(0, first + count, 15 - first - count).neg(), passed.narrow(0, first + count, 15 - first - count));
-                    Assert.That(y.narrow(0, 0, first + count).abs().sum().item<float>(), Is.Zero);
+                    AssertNear(y.narrow(0, 0, first + count), passed.narrow(0, 0, first + count));
+                    Assert.That(y.narrow(0, first + count, 15 - first - count).abs().sum().item<float>(), Is.Zero);
                 }
             }
         });
+    }
+
+    [Test]
+    public void Runs_end_where_blocks_of_both_sizes_do()
+    {
+        using var scope = NewDisposeScope();
+        using var gradients = new GradientStatistics([.. new[] { 4, 6, 8, 6 }.Select(size => eye(size))], 1);
+        using var g = new OutputHessian(gradients, 0);
+        Assert.Multiple(() =>
+        {
+            Assert.That(Runs(1), Is.EqualTo(new[] { "0: 4", "4: 10", "10: 18", "18: 24" }));
+            Assert.That(Runs(6), Is.EqualTo(new[] { "0: 4 10 18", "18: 24" }));
+            Assert.That(Runs(8), Is.EqualTo(new[] { "0: 4 10 18 24" }));
+        });
+
+        string[] Runs(long size) => [.. g.Runs(size).Select(run => $"{run.First}: {string.Join(' ', run.Ends)}")];
     }
 
     [Test]
