@@ -7,17 +7,23 @@ internal sealed class MemoryWatch : IDisposable
 {
     private readonly Timer timer;
     private long peak;
+    private long whole;
 
     public MemoryWatch() => timer = new Timer(_ => Sample(), null, 0, 50);
 
     /// <summary>The highest resident memory that the kernel saw in this process, in bytes.</summary>
     public static long Highest => Read("VmHWM");
 
+    /// <summary>The peak since this watch began, in bytes.</summary>
+    public long Peak => Math.Max(Interlocked.Read(ref peak), Interlocked.Read(ref whole));
+
     /// <summary>The peak since the last call, in bytes.</summary>
     public long TakePeak()
     {
         Sample();
-        return Interlocked.Exchange(ref peak, 0);
+        long taken = Interlocked.Exchange(ref peak, 0);
+        Raise(ref whole, taken);
+        return taken;
     }
 
     public void Dispose() => timer.Dispose();
@@ -28,9 +34,10 @@ internal sealed class MemoryWatch : IDisposable
         return long.Parse(line[(name.Length + 1)..].Replace("kB", string.Empty, StringComparison.Ordinal).Trim(), CultureInfo.InvariantCulture) << 10;
     }
 
-    private void Sample()
+    private void Sample() => Raise(ref peak, Read("VmRSS"));
+
+    private static void Raise(ref long peak, long now)
     {
-        long now = Read("VmRSS");
         long seen;
         while (now > (seen = Interlocked.Read(ref peak)) && Interlocked.CompareExchange(ref peak, now, seen) != seen)
         {

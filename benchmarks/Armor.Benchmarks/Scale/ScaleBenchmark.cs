@@ -49,15 +49,26 @@ internal static class ScaleBenchmark
                 ArmorPrunerOptions.Fast.Stages[1] with { PolishCycles = Number("--polish", 1) },
             ],
         };
+        var run = new ModelPrunerOptions
+        {
+            Pruner = pruner,
+            MaxSamples = samples,
+            MemoryBudget = budget,
+            Resume = true,
+            TokensPerBatch = Number("--batch", 4096),
+            GradientTokens = Number("--gradient-tokens", 32768),
+        };
+        int[][] tokens = SyntheticCheckpoint.Tokens(samples, length, shape.Vocabulary, seed: 2);
+        string output = Path.Combine(folder, "out");
+        PruningEstimate estimate = await ModelPruner.EstimateTokensAsync(model, output, tokens, run);
+        Note($"foretold: {estimate.Seconds:f0} s (calibration {estimate.CalibrationSeconds:f0}, pruning {estimate.PruningSeconds:f0}, files {estimate.FileSeconds:f0}), " +
+            $"peak {estimate.PeakMemory / 1e9:f2} GB, work folder {estimate.WorkBytes / 1e9:f2} GB, output {estimate.OutputBytes / 1e9:f3} GB");
+        NativeHeap.GiveBack();
         using var watch = new MemoryWatch();
-        var report = await ModelPruner.PruneTokensAsync(
-            model,
-            Path.Combine(folder, "out"),
-            SyntheticCheckpoint.Tokens(samples, length, shape.Vocabulary, seed: 2),
-            new ModelPrunerOptions { Pruner = pruner, MaxSamples = samples, MemoryBudget = budget, Resume = true, TokensPerBatch = Number("--batch", 4096), GradientTokens = Number("--gradient-tokens", 32768) },
-            new Phases(Note, watch));
+        var report = await ModelPruner.PruneTokensAsync(model, output, tokens, run, new Phases(Note, watch));
         Note($"done: {report.Linears.Count} linears, of {report.Seconds:f0} s {report.Linears.Sum(linear => linear.Seconds):f0} s within linears");
-        Note($"highest resident memory {MemoryWatch.Highest / 1e9:f2} GB of a budget of {budget / 1e9:f2} GB");
+        Note($"output {Directory.GetFiles(output).Sum(file => new FileInfo(file).Length) / 1e9:f3} GB");
+        Note($"highest resident memory {watch.Peak / 1e9:f2} GB of a budget of {budget / 1e9:f2} GB (the estimate's own included: {MemoryWatch.Highest / 1e9:f2} GB)");
         return 0;
 
         int Number(string name, int standard) => options.TryGetValue(name, out string? text) ? int.Parse(text, CultureInfo.InvariantCulture) : standard;
