@@ -23,8 +23,8 @@ internal sealed record MemoryPlan(
     private const long Runtime = 250L << 20;
 
     // Freed blocks of medium size that the allocators hold on to, and garbage between collections; measured as Runtime.
-    private const long MostRetained = 512L << 20;
-    private const double Slack = 1.15;
+    private const long MostRetained = 200L << 20;
+    private const double Slack = 1.1;
 
     // Tensors of a weight's size in flight at once: target, states of the loop, error and products; measured as the growth of a run's peak.
     private const long WeightsInFlight = 12;
