@@ -17,6 +17,9 @@ internal sealed class AlternatingMinimisation : IDisposable
     private const double CalmerAfterBlowUp = 0.7;
     private const double GainDecay = 0.99;
 
+    // A cycle adds its loss up from what its steps take off; such a fall is rare after the first cycles, and may be rounding in a state that cancels.
+    private const double Doubtful = 0.5;
+
     private readonly PruningFrame frame;
     private readonly IAlternatingCycle cycle;
     private readonly SparsityPattern pattern;
@@ -213,6 +216,10 @@ internal sealed class AlternatingMinimisation : IDisposable
         try
         {
             loss = frame.Relative(cycle.Step(current, context));
+            if (loss < Doubtful * BestLoss)
+            {
+                loss = frame.RelativeLoss(current);
+            }
         }
         catch (ExternalException exception) when (!exception.Message.Contains("memory", StringComparison.OrdinalIgnoreCase))
         {

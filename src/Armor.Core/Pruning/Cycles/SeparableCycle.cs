@@ -12,6 +12,11 @@ namespace Armor.Core.Pruning.Cycles;
 /// </summary>
 internal sealed class SeparableCycle : IAlternatingCycle, IDisposable
 {
+    private const double Float32 = 1e-7;
+
+    // The share of the loss that rounding may be.
+    private const double Trusted = 1e-3;
+
     private readonly ExactSweep sweep;
     private readonly HessianBlocks hessians = new();
     private readonly double total;
@@ -43,8 +48,13 @@ internal sealed class SeparableCycle : IAlternatingCycle, IDisposable
         (Tensor gram, Tensor right) = LeastSquaresWrappers.SolveInput(factorization, context);
         Tensor b = factorization.InputBlocks.to(float64);
         Tensor h = hessians.Of(context.Loss, factorization.Columns, factorization.InputBlockSize).to(float64);
-        Tensor missing = right.to(float64).Times(2) - bmm(gram.to(float64), b);
-        return Math.Max(0, total - (bmm(b, h) * missing).sum().ToDouble());
+        Tensor weighted = bmm(b, h);
+        gram = gram.to(float64);
+        double loss = total - (weighted * (right.to(float64).Times(2) - bmm(gram, b))).sum().ToDouble();
+
+        // Where factors are large and cancel, so do these sums, and their float32 systems with them: then only the product itself tells the loss.
+        double summed = (weighted.abs() * bmm(gram.abs(), b.abs())).sum().ToDouble();
+        return Float32 * summed <= Trusted * loss ? loss : context.Loss.Value(context.Target - factorization.Product());
     }
 
     /// <summary>Frees what was kept between cycles.</summary>
