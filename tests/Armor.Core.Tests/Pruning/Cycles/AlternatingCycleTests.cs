@@ -17,6 +17,24 @@ public sealed class AlternatingCycleTests
     ];
 
     [Test]
+    public void The_loss_is_that_of_the_product_where_factors_cancel([Range(1, 6)] int seed)
+    {
+        // Rows of B that are all but the same, and a core of large values that take each other back.
+        using var scope = NewDisposeScope();
+        var random = new Random(seed);
+        Tensor target = Matrices.ToTensor(Matrices.Random(random, 8, 8));
+        using var loss = new DiagonalLoss(ones(8));
+        Tensor b = ones(2, 4, 4).add(Matrices.ToTensor(Matrices.Random(random, 8, 4)).view(2, 4, 4) * 1e-4f);
+        Tensor core = Matrices.ToTensor(Matrices.Random(random, 8, 8)) * 1e4f;
+        core *= tensor((float[])[1, -1, 0, 0, 1, -1, 0, 0]);
+        using var factorization = new ArmorFactorization(core, eye(4).repeat(2, 1, 1), b);
+        using var cycle = new SeparableCycle(loss.Value(target));
+        double told = cycle.Step(factorization, new StepContext(target, loss));
+        double found = loss.Value(target - factorization.ExactProduct());
+        Assert.That(told, Is.EqualTo(found).Within((0.05 * found) + (1e-4 * loss.Value(target))));
+    }
+
+    [Test]
     public void Coupled_cycles_tell_the_loss_and_never_raise_it([ValueSource(nameof(Shapes))] int[] shape)
     {
         using var scope = NewDisposeScope();
