@@ -155,7 +155,7 @@ public sealed class ArmorPruner
             for (int index = 0; index < stages.Count; index++)
             {
                 using PruningFrame frame = Frame(run, weight, stages[index].Loss, sizes.Input ?? options.Pattern.Group, damping);
-                ArmorFactorization next = RunStage(run, frame, () => frame.Start(mask, sizes), state, stages[index], (index, stages.Count), out outcome);
+                ArmorFactorization next = RunStage(run, frame, frame.Start(mask, sizes), state, stages[index], (index, stages.Count), out outcome);
                 state?.Dispose();
                 state = next;
                 cycles += outcome.Cycles;
@@ -202,12 +202,12 @@ public sealed class ArmorPruner
         return outcome with { Loss = outcome.StartLoss };
     }
 
-    // Runs a stage from the better of the NoWag-P start and what the stages before have reached, so that no stage ends above either.
+    // Runs a stage from the better of the NoWag-P start, which it takes over, and what the stages before have reached, so that no stage ends above either.
     private ArmorFactorization RunStage(
-        WeightRun run, PruningFrame frame, Func<ArmorFactorization> makeStart, ArmorFactorization? reached, PruningStage stage, (int Index, int Count) place,
+        WeightRun run, PruningFrame frame, ArmorFactorization start, ArmorFactorization? reached, PruningStage stage, (int Index, int Count) place,
         out StageOutcome outcome)
     {
-        using ArmorFactorization from = makeStart();
+        using ArmorFactorization from = start;
         double startLoss = frame.RelativeLoss(from);
         if (reached is not null)
         {

@@ -31,8 +31,8 @@ internal static class TimedCalibration
         double work = 2.0 * ModelShapes.Linears(model.Configuration).Sum(linear => (double)linear.Rows * linear.Columns) * (two ? 2 : 1);
         int most = (int)Math.Clamp(LargestWork / work, 64, Math.Max(64, tokensPerBatch));
         long total = sequences.Sum(sequence => (long)sequence.Length);
-        (double seconds, long some) = Pass(model, sequences, most, mode, two, cancellationToken);
-        return LoadSeconds(model) + Extrapolated(0, seconds, some, total);
+        (double[] seconds, long some) = Best(sequences, most, batches => Pass(model, batches, mode, two, cancellationToken));
+        return LoadSeconds(model) + Extrapolated(0, seconds[0], some, total);
     }
 
     /// <summary>Seconds of the pass of gradients: of one layer, there and back, and of the head.</summary>
@@ -46,8 +46,8 @@ internal static class TimedCalibration
         double work = 6.0 * ModelShapes.Linears(model.Configuration).Sum(linear => (double)linear.Rows * linear.Columns);
         int most = (int)Math.Clamp(LargestWork / work, 64, Math.Max(64, tokensPerBatch));
         long total = sequences.Sum(sequence => (long)sequence.Length);
-        (double layer, double head, long some) = GradientPass(model, sequences, most, cancellationToken);
-        return (Extrapolated(2 * LoadSeconds(model), layer, some, total), Extrapolated(0, head, some, total));
+        (double[] seconds, long some) = Best(sequences, most, batches => GradientPass(model, batches, cancellationToken));
+        return (Extrapolated(2 * LoadSeconds(model), seconds[0], some, total), Extrapolated(0, seconds[1], some, total));
     }
 
     /// <summary>Seconds to sum one group's moments.</summary>
@@ -115,28 +115,22 @@ internal static class TimedCalibration
         return stopwatch.Elapsed.TotalSeconds;
     }
 
-    private static (double Layer, double Head, long Tokens) GradientPass(
-        LayerwiseModel model, IReadOnlyList<int[]> sequences, int tokens, CancellationToken cancellationToken)
+    // Best of each time over some repetitions with the first tokens, and how many those are.
+    private static (double[] Seconds, long Tokens) Best(IReadOnlyList<int[]> sequences, int tokens, Func<IReadOnlyList<CalibrationBatch>, double[]> measure)
     {
         List<int[]> some = Cut(sequences, tokens);
         IReadOnlyList<CalibrationBatch> batches = CalibrationBatch.Create(some, tokens, CPU);
         try
         {
-            (double layer, double head) = (double.PositiveInfinity, double.PositiveInfinity);
+            double[]? best = null;
             var budget = Stopwatch.StartNew();
             for (int repeat = 0; repeat < 3 && (repeat == 0 || budget.Elapsed.TotalSeconds < MeasuringSeconds); repeat++)
             {
-                var marks = new List<double>();
-                var stopwatch = Stopwatch.StartNew();
-                new GradientWalk(model, batches, 0, layers: 1).Run(
-                    (_, _) => { }, Path.GetTempPath(), long.MaxValue / 4, _ => marks.Add(stopwatch.Elapsed.TotalSeconds), cancellationToken);
-
-                // Entered: the layer, the head, the layer again.
-                head = Math.Min(head, marks[2] - marks[1]);
-                layer = Math.Min(layer, stopwatch.Elapsed.TotalSeconds - marks[2] + marks[1] - marks[0]);
+                double[] seconds = measure(batches);
+                best = best is null ? seconds : [.. best.Zip(seconds, Math.Min)];
             }
 
-            return (layer, head, some.Sum(sequence => (long)sequence.Length));
+            return (best!, some.Sum(sequence => (long)sequence.Length));
         }
         finally
         {
@@ -147,40 +141,32 @@ internal static class TimedCalibration
         }
     }
 
-    private static (double Seconds, long Tokens) Pass(
-        LayerwiseModel model, IReadOnlyList<int[]> sequences, int tokens, CalibrationMode mode, bool two, CancellationToken cancellationToken)
+    private static double[] GradientPass(LayerwiseModel model, IReadOnlyList<CalibrationBatch> batches, CancellationToken cancellationToken)
     {
-        List<int[]> some = Cut(sequences, tokens);
-        IReadOnlyList<CalibrationBatch> batches = CalibrationBatch.Create(some, tokens, CPU);
-        try
-        {
-            double best = double.PositiveInfinity;
-            var budget = Stopwatch.StartNew();
-            for (int repeat = 0; repeat < 3 && (repeat == 0 || budget.Elapsed.TotalSeconds < MeasuringSeconds); repeat++)
-            {
-                var stopwatch = Stopwatch.StartNew();
-                using var walk = new CalibrationWalk(model, batches, mode, two, WalkStorage.Memory with { KeptBytes = long.MaxValue }, cancellationToken: cancellationToken);
-                walk.EnterLayer(0);
-                walk.Embed();
-                double embedded = stopwatch.Elapsed.TotalSeconds;
-                foreach ((LinearGroup group, int? expert) in ModelShapes.Linears(model.Configuration).Select(linear => (linear.Group, linear.Expert)).Distinct())
-                {
-                    walk.Collect(group, expert, ActivationMoments.Diagonal, cancellationToken).Dispose();
-                    walk.Pass(group, expert, cancellationToken);
-                }
+        var marks = new List<double>();
+        var stopwatch = Stopwatch.StartNew();
+        new GradientWalk(model, batches, 0, layers: 1).Run(
+            (_, _) => { }, Path.GetTempPath(), long.MaxValue / 4, _ => marks.Add(stopwatch.Elapsed.TotalSeconds), cancellationToken);
 
-                // The embedding is once a run, and an instant there.
-                best = Math.Min(best, stopwatch.Elapsed.TotalSeconds - embedded);
-            }
+        // Entered: the layer, the head, the layer again.
+        return [stopwatch.Elapsed.TotalSeconds - marks[2] + marks[1] - marks[0], marks[2] - marks[1]];
+    }
 
-            return (best, some.Sum(sequence => (long)sequence.Length));
-        }
-        finally
+    private static double[] Pass(
+        LayerwiseModel model, IReadOnlyList<CalibrationBatch> batches, CalibrationMode mode, bool two, CancellationToken cancellationToken)
+    {
+        using var walk = new CalibrationWalk(model, batches, mode, two, WalkStorage.Memory with { KeptBytes = long.MaxValue }, cancellationToken: cancellationToken);
+        walk.EnterLayer(0);
+
+        // The embedding is once a run, and an instant there.
+        walk.Embed();
+        var stopwatch = Stopwatch.StartNew();
+        foreach ((LinearGroup group, int? expert) in ModelShapes.Linears(model.Configuration).Select(linear => (linear.Group, linear.Expert)).Distinct())
         {
-            foreach (CalibrationBatch batch in batches)
-            {
-                batch.Dispose();
-            }
+            walk.Collect(group, expert, ActivationMoments.Diagonal, cancellationToken).Dispose();
+            walk.Pass(group, expert, cancellationToken);
         }
+
+        return [stopwatch.Elapsed.TotalSeconds];
     }
 }
