@@ -80,6 +80,7 @@ internal sealed class AlternatingMinimisation : IDisposable
         {
             for (int k = 0; k < stage.AnnealingCycles; k++)
             {
+                LayerFolding.Fold(current);
                 ArmorFactorization before = current.Clone();
                 if (previous is not null)
                 {
@@ -130,6 +131,11 @@ internal sealed class AlternatingMinimisation : IDisposable
         {
             for (int k = 1; k <= cycles; k++)
             {
+                if (momentum is not null)
+                {
+                    LayerFolding.Fold(current);
+                }
+
                 ArmorFactorization before = current.Clone();
                 double next;
                 if (momentum is not null && previous is not null && t > 0)
@@ -244,7 +250,8 @@ internal sealed class AlternatingMinimisation : IDisposable
         return loss;
     }
 
-    // current = x + β(x − x_prev); core values only where both supports agree.
+    // current = x + β(x − x_prev); core values only where both supports agree. Both states are folded: a scale that wanders between the factors would be
+    // extrapolated too, and over a hundred cycles A would become singular and S enormous.
     private void Extrapolate(ArmorFactorization x, ArmorFactorization previous, double beta)
     {
         if (beta == 0)

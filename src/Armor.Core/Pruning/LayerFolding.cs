@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Armor.Core.Pruning;
 
 /// <summary>
-/// Turns a finished factorisation into a layer to store. The scale of a row of S can wander freely between A, S and B; here the columns of A and
-/// the rows of B get unit norm and S takes the rest, so that 16-bit storage neither overflows nor loses small values.
+/// Fixes what a product leaves open: the scale of a row or column of S can wander freely between A, S and B. Here the columns of A and the rows of B get
+/// unit norm and S takes the rest, so that states of different cycles can be compared and 16-bit storage neither overflows nor loses small values.
 /// </summary>
 internal static class LayerFolding
 {

@@ -1,6 +1,7 @@
 using Armor.Core.Calibration;
 using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning;
+using Armor.Core.Pruning.Wrappers;
 using Armor.Runtime.Factorization;
 using CsCheck;
 using TorchSharp;
@@ -41,6 +42,25 @@ public sealed class ArmorPrunerTests
             Assert.That(pruned.Layer.ToDense().All(float.IsFinite), "finite");
             Assert.That(pruned.Layer.Core.Pattern, Is.EqualTo(options.Pattern));
         }, iter: 250);
+
+    [Test]
+    public void Momentum_does_not_see_how_scale_is_shared_between_the_factors()
+    {
+        // A and S of different scales extrapolated: over some hundred cycles A would lose its rank and S grow without bound.
+        using var scope = NewDisposeScope();
+        var random = new Random(11);
+        Tensor weight = Matrices.ToTensor(Matrices.Random(random, 24, 32));
+        using ActivationStatistics statistics = ActivationStatistics.FromHessian(tensor(Matrices.SecondMoment(random, 32)), 100);
+        ArmorPrunerOptions options = ArmorPrunerOptions.Balanced with
+        {
+            BlockSize = 8,
+            Stages = [new PruningStage { Loss = StageLoss.Diagonal, WarmUpCycles = 5, AnnealingCycles = 20, PolishCycles = 10 }],
+        };
+        float[][] layers = [.. new[] { 1f, 2f }.Select(scale => ArmorPruner
+            .Create(options, new ArmorPrunerParts { WrapperOptimizer = () => new WanderingScale(scale) })
+            .Prune(weight, statistics).Layer.ToDense())];
+        Assert.That(layers[1], Is.EqualTo(layers[0]).Within(1e-5));
+    }
 
     [TestCase(StageLoss.NormalizedDiagonal)]
     [TestCase(StageLoss.Diagonal)]
@@ -335,6 +355,18 @@ public sealed class ArmorPrunerTests
             {
                 source.Cancel();
             }
+        }
+    }
+
+    private sealed class WanderingScale(float scale) : IWrapperOptimizer
+    {
+        private readonly LeastSquaresWrappers wrappers = new();
+
+        public void Step(ArmorFactorization factorization, StepContext context)
+        {
+            wrappers.Step(factorization, context);
+            factorization.OutputBlocks = factorization.OutputBlocks!.Over(scale);
+            factorization.Core = factorization.Core.Times(scale);
         }
     }
 }
