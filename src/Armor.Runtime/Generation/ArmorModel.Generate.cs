@@ -170,7 +170,7 @@ public sealed partial class ArmorModel
             using var stop = CancellationTokenSource.CreateLinkedTokenSource(callers, readers);
             var updates = Channel.CreateBounded<GenerationUpdate>(
                 new BoundedChannelOptions(MostUnread) { SingleReader = true, SingleWriter = true });
-            var writer = Task.Run(() => WriteAsync(start(stop.Token), updates.Writer, stop.Token), CancellationToken.None);
+            var writer = Task.Run(() => WriteAsync(start, updates.Writer, stop.Token), CancellationToken.None);
             try
             {
                 await foreach (var update in updates.Reader.ReadAllAsync(stop.Token).ConfigureAwait(false))
@@ -188,11 +188,12 @@ public sealed partial class ArmorModel
     }
 
     /// <summary>Never fails: what goes wrong comes out at the reader.</summary>
-    private static async Task WriteAsync(IEnumerable<GenerationUpdate> updates, ChannelWriter<GenerationUpdate> writer, CancellationToken cancellationToken)
+    private static async Task WriteAsync(
+        Func<CancellationToken, IEnumerable<GenerationUpdate>> start, ChannelWriter<GenerationUpdate> writer, CancellationToken cancellationToken)
     {
         try
         {
-            foreach (var update in updates)
+            foreach (var update in start(cancellationToken))
             {
                 await writer.WriteAsync(update, cancellationToken).ConfigureAwait(false);
             }
