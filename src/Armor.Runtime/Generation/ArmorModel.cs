@@ -1,4 +1,5 @@
 using System.Globalization;
+using Armor.Runtime.Chat;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Models;
 using Armor.Runtime.Tokenization;
@@ -30,6 +31,12 @@ public sealed class ArmorModel : IDisposable
     /// <exception cref="CheckpointException">The folder has none; the model then works on tokens only.</exception>
     // Where there is none, loading says so best.
     public ModelTokenizer Tokenizer => _tokenizer ?? ModelTokenizer.Load(_folder);
+
+    /// <summary>How a conversation is written for the model, read from its folder when first asked for.</summary>
+    /// <exception cref="CheckpointException">
+    /// The folder has no tokenizer or no chat template, or one that <see cref="ChatTemplates.Load"/> does not know.
+    /// </exception>
+    public IChatTemplate ChatTemplate => field ??= ChatTemplates.Load(_folder, Tokenizer);
 
     /// <summary>Loads a dense Hugging Face folder or an ARMOR checkpoint; its files are closed again afterwards.</summary>
     /// <param name="folder">The folder with <c>config.json</c>, safetensors weights and, for text, the tokenizer.</param>
