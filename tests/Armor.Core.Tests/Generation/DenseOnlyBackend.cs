@@ -15,7 +15,7 @@ internal class DenseOnlyBackend : KernelBackend
     public override KernelSupport Supports(KernelOperation operation, KernelShape shape, TensorElementType elementType) =>
         operation == KernelOperation.Dense ? base.Supports(operation, shape, elementType) : KernelSupport.Unsupported("Only dense weights, please.");
 
-    protected virtual void Multiplying()
+    protected virtual void Multiplying(int rows)
     {
     }
 
@@ -32,7 +32,7 @@ internal class DenseOnlyBackend : KernelBackend
     {
         protected override void MultiplyChecked(ReadOnlySpan<float> input, int batch, Span<float> output)
         {
-            backend.Multiplying();
+            backend.Multiplying(batch);
             inner.Multiply(input, batch, output);
         }
 
