@@ -4,11 +4,12 @@ using Armor.Runtime.Tokenization;
 
 namespace Armor.Tests.Shared;
 
-/// <summary>A tokenizer for test models: printable ASCII has its own code as id, other bytes the ids left; the start of a sequence is 256.</summary>
+/// <summary>A tokenizer for test models: printable ASCII has its own code as id, other bytes the ids left; the start of a sequence is 256, more special tokens follow.</summary>
 internal static class ByteTokenizer
 {
-    public static ModelTokenizer Write(string folder)
+    public static ModelTokenizer Write(string folder, params string[] specialTokens)
     {
+        string[] special = ["<s>", .. specialTokens];
         var vocabulary = new JsonObject();
         for (int value = 0; value < 256; value++)
         {
@@ -19,7 +20,8 @@ internal static class ByteTokenizer
 
         var file = new JsonObject
         {
-            ["added_tokens"] = JsonNode.Parse("""[{"id": 256, "content": "<s>", "special": true}]"""),
+            ["added_tokens"] = new JsonArray([.. special.Select((token, index) =>
+                (JsonNode)new JsonObject { ["id"] = 256 + index, ["content"] = token, ["special"] = true })]),
             ["pre_tokenizer"] = JsonNode.Parse("""{"type": "ByteLevel", "add_prefix_space": false, "use_regex": true}"""),
             ["post_processor"] = JsonNode.Parse("""{"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]}"""),
             ["model"] = new JsonObject { ["type"] = "BPE", ["vocab"] = vocabulary, ["merges"] = new JsonArray() },

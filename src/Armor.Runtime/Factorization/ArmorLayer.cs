@@ -65,9 +65,11 @@ public sealed class ArmorLayer
         Parallel.For(0, Rows / bandHeight, band =>
         {
             var product = new double[(long)bandHeight * Columns];
+            var values = new float[Core.RowValueCount];
             for (var row = 0; row < bandHeight; row++)
             {
-                MultiplyCoreRow((band * bandHeight) + row, input, product.AsSpan(row * Columns, Columns));
+                Core.CopyRowTo((band * bandHeight) + row, values);
+                MultiplyCoreRow((band * bandHeight) + row, values, input, product.AsSpan(row * Columns, Columns));
             }
 
             var sum = OutputWrapper is null ? product : new double[Columns];
@@ -93,18 +95,19 @@ public sealed class ArmorLayer
         return result;
     }
 
-    /// <summary>The size of the stored layer: wrappers, kept values and mask, without names and headers.</summary>
+    /// <summary>The size of the stored layer: wrappers, kept values with their scales, and mask, without names and headers.</summary>
     /// <param name="type">The stored type of wrappers and kept values.</param>
-    public long StorageBytes(TensorElementType type)
-    {
-        long values = (OutputWrapper?.Values.Length ?? 0L) + Core.Values.Length + (InputWrapper?.Values.Length ?? 0L);
-        return (values * type.ByteSize()) + Core.Mask.Length;
-    }
+    /// <param name="coreType">The stored type of the kept values where it is another one, I8.</param>
+    public long StorageBytes(TensorElementType type, TensorElementType? coreType = null)
+        => (((OutputWrapper?.Values.Length ?? 0L) + (InputWrapper?.Values.Length ?? 0L)) * type.ByteSize())
+            + SparseCore.StorageBytes(Rows, Columns, coreType ?? type, Core.Pattern);
 
     /// <summary>The layer as it is after storing its values in a type and reading them back.</summary>
     /// <param name="type">F32, F16, BF16 or F64.</param>
-    public ArmorLayer RoundedTo(TensorElementType type)
-        => type == TensorElementType.Float32 ? this : new(OutputWrapper?.RoundedTo(type), Core.RoundedTo(type), InputWrapper?.RoundedTo(type));
+    /// <param name="coreType">The type of the core's values where it is another one; I8 makes a quantised core.</param>
+    /// <exception cref="ArgumentException">A value for I8 is not finite.</exception>
+    public ArmorLayer RoundedTo(TensorElementType type, TensorElementType? coreType = null)
+        => new(OutputWrapper?.RoundedTo(type), Core.RoundedTo(coreType ?? type), InputWrapper?.RoundedTo(type));
 
     private static void AddScaled(Span<double> sum, double scale, ReadOnlySpan<double> addend)
     {
@@ -122,10 +125,10 @@ public sealed class ArmorLayer
     }
 
     /// <summary>A row of S·B.</summary>
-    private void MultiplyCoreRow(int row, double[]? input, Span<double> output)
+    private void MultiplyCoreRow(int row, float[] values, double[]? input, Span<double> output)
     {
         var columns = MaskBits.In(Core.RowMask(row));
-        foreach (var value in Core.RowValues(row))
+        foreach (var value in values)
         {
             var column = columns.Next();
             if (input is null)

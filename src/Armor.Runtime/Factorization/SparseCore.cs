@@ -3,12 +3,13 @@ using Armor.Runtime.Checkpoints;
 namespace Armor.Runtime.Factorization;
 
 /// <summary>
-/// An N:M sparse matrix: exactly N kept values in each M consecutive columns of a row, 2:4 as a rule. A kept value may be zero. Immutable.
+/// An N:M sparse matrix: exactly N kept values in each M consecutive columns of a row, 2:4 as a rule. A kept value may be zero. The values are held in
+/// float32 or, of a quantised core, as whole numbers of 8 bits with a scale per group. Immutable.
 /// </summary>
-public sealed class SparseCore
+public sealed partial class SparseCore
 {
-    private readonly float[] _values;
     private readonly byte[] _mask;
+    private float[]? _values; // of a quantised core once they were asked for
 
     /// <summary>Wraps kept values and their mask.</summary>
     /// <param name="rows">d_out.</param>
@@ -20,16 +21,22 @@ public sealed class SparseCore
     /// <param name="pattern">N:M; 2:4 where left out.</param>
     /// <exception cref="ArgumentException">A size is wrong, or a group of M has not exactly N bits; names row and columns.</exception>
     public SparseCore(int rows, int columns, float[] values, byte[] mask, SparsityPattern pattern = default)
+        : this(rows, columns, mask, pattern)
     {
         ArgumentNullException.ThrowIfNull(values);
-        ArgumentNullException.ThrowIfNull(mask);
-        CheckShape(rows, columns, pattern);
         var kept = (long)rows * pattern.KeptOf(columns);
         if (values.Length != kept)
         {
             throw new ArgumentException($"A {pattern} core of {rows}×{columns} keeps {kept} values, not {values.Length}.", nameof(values));
         }
 
+        _values = values;
+    }
+
+    private SparseCore(int rows, int columns, byte[] mask, SparsityPattern pattern)
+    {
+        ArgumentNullException.ThrowIfNull(mask);
+        CheckShape(rows, columns, pattern);
         if (mask.Length != (long)rows * MaskRowBytes(columns))
         {
             throw new ArgumentException($"A {rows}×{columns} core has {(long)rows * MaskRowBytes(columns)} bytes of mask, not {mask.Length}.", nameof(mask));
@@ -44,7 +51,6 @@ public sealed class SparseCore
         Columns = columns;
         Pattern = pattern;
         RowValueCount = pattern.KeptOf(columns);
-        _values = values;
         _mask = mask;
     }
 
@@ -60,8 +66,10 @@ public sealed class SparseCore
     /// <summary>The kept values of one row: columns·N/M.</summary>
     public int RowValueCount { get; }
 
-    /// <summary>[rows, columns·N/M], the kept values in column order.</summary>
-    public ReadOnlyMemory<float> Values => _values;
+    /// <summary>
+    /// [rows, columns·N/M], the kept values in column order. Those of a quantised core are computed when they are first asked for, and kept.
+    /// </summary>
+    public ReadOnlyMemory<float> Values => Floats();
 
     /// <summary>[rows, ceil(columns / 8)], column c at bit c % 8 of byte c / 8; bits beyond the last column are zero.</summary>
     public ReadOnlyMemory<byte> Mask => _mask;
@@ -124,9 +132,9 @@ public sealed class SparseCore
         return new SparseCore(rows, columns, values, mask, pattern);
     }
 
-    /// <summary>One row's kept values in column order, [columns·N/M].</summary>
+    /// <summary>One row's kept values in column order, [columns·N/M]; of a quantised core as of <see cref="Values"/>.</summary>
     /// <param name="row">From 0.</param>
-    public ReadOnlySpan<float> RowValues(int row) => _values.AsSpan(row * RowValueCount, RowValueCount);
+    public ReadOnlySpan<float> RowValues(int row) => Floats().AsSpan(row * RowValueCount, RowValueCount);
 
     /// <summary>One row's mask, [ceil(columns / 8)].</summary>
     /// <param name="row">From 0.</param>
@@ -143,11 +151,13 @@ public sealed class SparseCore
         }
 
         destination.Clear();
+        var values = new float[RowValueCount];
         for (var row = 0; row < Rows; row++)
         {
             var columns = MaskBits.In(RowMask(row));
             var output = destination.Slice(row * Columns, Columns);
-            foreach (var value in RowValues(row))
+            CopyRowTo(row, values);
+            foreach (var value in values)
             {
                 output[columns.Next()] = value;
             }
@@ -161,11 +171,6 @@ public sealed class SparseCore
         CopyDenseTo(dense);
         return dense;
     }
-
-    /// <summary>The core as it is after storing its values in a type and reading them back.</summary>
-    /// <param name="type">F32, F16, BF16 or F64.</param>
-    public SparseCore RoundedTo(TensorElementType type)
-        => type == TensorElementType.Float32 ? this : new(Rows, Columns, FloatConversion.Rounded(type, _values), _mask, Pattern);
 
     /// <summary>The first group of M that has not exactly N bits, or bits beyond the last column, or null.</summary>
     internal static InvalidGroup? FindInvalidGroup(ReadOnlySpan<byte> mask, int rows, int columns, SparsityPattern pattern)

@@ -82,12 +82,16 @@ public sealed class ModelTokenizer
             tokens.Add(begin);
         }
 
-        (parseSpecialTokens ? allTokens : plainTokens).Split(
-            text,
-            (start, length) => encoder.Encode(length == text.Length ? text : text.Substring(start, length), start == 0, tokens),
-            token => tokens.Add(token.Id));
+        AppendStretch(text, first: true, tokens, parseSpecialTokens);
         return tokens;
     }
+
+    /// <summary>Appends the ids of a stretch of a longer text.</summary>
+    internal void AppendStretch(string text, bool first, List<int> tokens, bool parseSpecialTokens = false) =>
+        (parseSpecialTokens ? allTokens : plainTokens).Split(
+            text,
+            (start, length) => encoder.Encode(length == text.Length ? text : text.Substring(start, length), first && start == 0, tokens),
+            token => tokens.Add(token.Id));
 
     /// <summary>Turns ids into text. Bytes that are no UTF-8 become U+FFFD.</summary>
     /// <param name="tokens">The ids.</param>

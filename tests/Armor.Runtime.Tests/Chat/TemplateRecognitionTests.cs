@@ -1,0 +1,150 @@
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Armor.Runtime.Chat;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Tokenization;
+
+namespace Armor.Runtime.Tests.Chat;
+
+/// <summary>Which template a folder's files are recognised as. The texts are shortened forms of published ones.</summary>
+public sealed class TemplateRecognitionTests
+{
+    private const string Llama3 =
+        "{% for message in messages %}{% set content = '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n' + message['content'] | trim + '<|eot_id|>' %}"
+        + "{% if loop.index0 == 0 %}{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}"
+        + "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}";
+
+    private const string Llama31 =
+        """
+        {{- bos_token }}{{- "<|start_header_id|>system<|end_header_id|>\n\n" }}{{- "Cutting Knowledge Date: December 2023\n" }}
+        {{- "Today Date: " + date_string + "\n\n" }}{{- system_message }}{{- "<|eot_id|>" }}
+        {%- for message in messages %}{{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}{%- endfor %}
+        """;
+
+    private const string Qwen2 =
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n' }}"
+        + "{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{{ '<|im_start|>assistant\n' }}";
+
+    private const string Qwen25 =
+        """
+        {%- if tools %}{{- '<|im_start|>system\n' }}{{- messages[0]['content'] }}{{- "# Tools\n</tools><|im_end|>\n" }}
+        {%- else %}{%- if messages[0]['role'] == 'system' %}{{- '<|im_start|>system\n' + messages[0]['content'] + '<|im_end|>\n' }}
+        {%- else %}{{- '<|im_start|>system\nYou are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n' }}{%- endif %}{%- endif %}
+        {{- '<|im_start|>user' }}{{- '<|im_start|>assistant\n' }}
+        """;
+
+    private const string Qwen3 =
+        """
+        {%- if messages[0].role == 'system' %}{{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}{%- endif %}
+        {%- set content = message.content.split('</think>')[-1].lstrip('\n') %}
+        {{- '<|im_start|>' + message.role + '\n<think>\n' + reasoning_content.strip('\n') + '\n</think>\n\n' + content.lstrip('\n') }}
+        {{- '<|im_start|>assistant\n' }}{%- if enable_thinking is defined and enable_thinking is false %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}
+        """;
+
+    private const string ReasoningOnly =
+        "{{ '<|im_start|>' + message.role + '\\n' + message.content.split('</think>')[-1] + '<|im_end|>' }}{{- '<|im_start|>assistant\\n<think>\\n' }}";
+
+    private const string Llama2 =
+        "{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}";
+
+    private TemporaryFolder folder = null!;
+    private ModelTokenizer tokenizer = null!;
+
+    [SetUp]
+    public void WriteTokenizer()
+    {
+        folder = new TemporaryFolder();
+        tokenizer = ByteTokenizer.Write(folder.Path, "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|im_start|>", "<|im_end|>", "</s>");
+    }
+
+    [TearDown]
+    public void DeleteFolder() => folder.Dispose();
+
+    private static IEnumerable<TestCaseData> Recognised()
+    {
+        yield return new TestCaseData(Llama3, new Llama3Template()).SetArgDisplayNames("Llama 3");
+        yield return new TestCaseData(Llama31, Llama3Template.Dated).SetArgDisplayNames("Llama 3.1");
+        yield return new TestCaseData(Qwen2, new ChatMLTemplate { DefaultSystem = "You are a helpful assistant." }).SetArgDisplayNames("Qwen 2");
+        yield return new TestCaseData(Qwen25, new ChatMLTemplate { DefaultSystem = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant." })
+            .SetArgDisplayNames("Qwen 2.5");
+        yield return new TestCaseData(Qwen3, new ChatMLTemplate { LeavesOutReasoning = true }).SetArgDisplayNames("Qwen 3");
+        yield return new TestCaseData(ReasoningOnly, new ChatMLTemplate { LeavesOutReasoning = true, AnswerStart = "<think>\n" }).SetArgDisplayNames("QwQ");
+        yield return new TestCaseData("{{ bos_token }}{{ '<|im_start|>' + role }}<|im_end|>", new ChatMLTemplate { StartsWithBeginOfSequence = true })
+            .SetArgDisplayNames("ChatML after a start");
+        yield return new TestCaseData(Llama2, new Llama2Template()).SetArgDisplayNames("Llama 2");
+    }
+
+    [TestCaseSource(nameof(Recognised))]
+    public void EveryPlaceOfATemplateIsRead(string text, IChatTemplate expected)
+    {
+        WriteConfiguration(text);
+        Assert.That(Written(ChatTemplates.Load(folder.Path, tokenizer)), Is.EqualTo(Written(expected)));
+
+        WriteConfiguration(new JsonArray(
+            new JsonObject { ["name"] = "tool_use", ["template"] = "other" }, new JsonObject { ["name"] = "default", ["template"] = text }));
+        Assert.That(Written(ChatTemplates.Load(folder.Path, tokenizer)), Is.EqualTo(Written(expected)), "the default of several");
+
+        WriteConfiguration("something else");
+        File.WriteAllText(folder.File("chat_template.jinja"), text);
+        Assert.That(Written(ChatTemplates.Load(folder.Path, tokenizer)), Is.EqualTo(Written(expected)), "a file of its own goes before");
+    }
+
+    [Test]
+    public void WithoutATemplateTheSpecialTokensTell()
+    {
+        Assert.That(ChatTemplates.Load(folder.Path, tokenizer), Is.InstanceOf<Llama3Template>().With.Property("Date").Null);
+        string qwen = folder.File("qwen");
+        Assert.That(ChatTemplates.Load(qwen, ByteTokenizer.Write(qwen, "<|im_start|>", "<|im_end|>")), Is.InstanceOf<ChatMLTemplate>());
+        string bare = folder.File("bare");
+        Assert.That(
+            () => ChatTemplates.Load(bare, ByteTokenizer.Write(bare)),
+            Throws.TypeOf<CheckpointException>().With.Message.Contains("no chat template").And.Message.Contains("<|im_start|>").And.Message.Contains("IChatTemplate"));
+    }
+
+    [TestCase("{{ '<start_of_turn>' + role }}")]
+    [TestCase("{{ bos_token }}[INST] {{ content }} [/INST]")]
+    [TestCase("<|im_start|>{{ role }}<|im_sep|>{{ content }}<|im_end|>")]
+    [TestCase("<|start_header_id|>Metadata<|end_header_id|><|eot_id|>")]
+    [TestCase("<|im_start|>narrator<|im_end|>")]
+    [TestCase("")]
+    public void AnotherTemplateIsRefused(string text)
+    {
+        WriteConfiguration(text);
+        Assert.That(
+            () => ChatTemplates.Load(folder.Path, tokenizer),
+            Throws.TypeOf<CheckpointException>().With.Message.Contains("tokenizer_config.json").And.Message.Contains("<|start_header_id|>")
+                .And.Message.Contains("IChatTemplate").And.Message.Contains(text[..Math.Min(text.Length, 20)]));
+    }
+
+    [Test]
+    public void BadFilesAreRefused()
+    {
+        WriteConfiguration(JsonValue.Create(3));
+        Assert.That(Load, Throws.TypeOf<CheckpointException>().With.Message.Contains("chat_template"));
+        WriteConfiguration(new JsonArray(new JsonObject { ["name"] = "rag", ["template"] = Qwen2 }));
+        Assert.That(Load, Throws.TypeOf<CheckpointException>().With.Message.Contains("default"));
+        File.WriteAllText(folder.File("tokenizer_config.json"), "{ not json");
+        Assert.That(Load, Throws.TypeOf<CheckpointException>().With.Message.Contains("tokenizer_config.json"));
+        File.WriteAllText(folder.File("chat_template.jinja"), Qwen2 + new string(' ', 1 << 20));
+        Assert.That(Load, Throws.TypeOf<CheckpointException>().With.Message.Contains("too long"));
+
+        string bare = folder.File("bare");
+        ModelTokenizer other = ByteTokenizer.Write(bare);
+        File.WriteAllText(Path.Combine(bare, "chat_template.jinja"), Qwen2);
+        Assert.That(() => ChatTemplates.Load(bare, other), Throws.TypeOf<CheckpointException>().With.Message.Contains("'<|im_start|>'"));
+
+        void Load() => ChatTemplates.Load(folder.Path, tokenizer);
+    }
+
+    private void WriteConfiguration(JsonNode template) => File.WriteAllText(
+        folder.File("tokenizer_config.json"), new JsonObject { ["chat_template"] = template }.ToJsonString(JsonSerializerOptions.Default));
+
+    /// <summary>A template's type and what it writes, which is all that tells templates apart.</summary>
+    private string Written(IChatTemplate template) => template.GetType().Name + tokenizer.Decode(
+        template.Encode(
+            [
+                new ChatTurn(ChatTurnRole.User, " a "), new ChatTurn(ChatTurnRole.Assistant, "<think>\nb\n</think>\n\nc"), new ChatTurn(ChatTurnRole.User, "d"),
+            ],
+            tokenizer),
+        skipSpecialTokens: false);
+}
