@@ -104,7 +104,7 @@ public sealed record ArmorPrunerOptions
     public static ArmorPrunerOptions Quality { get; } = new()
     {
         Preset = nameof(Quality),
-        Stages = [Annealed(300, 100), Full(60, 60)],
+        Stages = [Annealed(1000, 100), Full(60, 60)],
     };
 
     /// <summary>The name of the preset that these options started from; part of reports, without effect.</summary>

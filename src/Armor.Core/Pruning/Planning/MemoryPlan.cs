@@ -32,6 +32,9 @@ internal sealed record MemoryPlan(
     // The share of the free memory that a run takes where no budget is set.
     private const double DefaultShare = 0.7;
 
+    // Activations fill a budget up to here: what is needed beside them is foretold to a few per cent, not to the byte.
+    private const double FilledShare = 0.95;
+
     /// <summary>The peak that is to be expected.</summary>
     public long Peak => Needed + Math.Min(StreamBytes, StreamTotal) + Math.Min(KeptBytes, KeptTotal);
 
@@ -69,8 +72,9 @@ internal sealed record MemoryPlan(
         }
 
         long budget = options.MemoryBudget ?? Math.Max(needed, (long)(DefaultShare * MachineMemory.Available()));
-        long streamBytes = Math.Min(streams, budget - needed);
-        return new MemoryPlan(budget, needed, streamBytes, Math.Min(kept, budget - needed - streamBytes), streams, kept, batch);
+        long spare = Math.Max(0, (long)(FilledShare * budget) - needed);
+        long streamBytes = Math.Min(streams, spare);
+        return new MemoryPlan(budget, needed, streamBytes, Math.Min(kept, spare - streamBytes), streams, kept, batch);
 
         long BatchTokens(int tokensPerBatch) => Math.Max(longest, Math.Min(tokensPerBatch, tokens));
     }
