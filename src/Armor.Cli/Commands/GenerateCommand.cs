@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Armor.Cli.Hosting;
 using Armor.Runtime.Generation;
+using Spectre.Console;
 
 namespace Armor.Cli.Commands;
 
