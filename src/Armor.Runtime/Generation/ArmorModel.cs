@@ -10,7 +10,7 @@ namespace Armor.Runtime.Generation;
 /// A language model ready to run: weights, tokenizer and forward pass, in managed code only. Any number of generations may run on it at the
 /// same time, each on its own thread.
 /// </summary>
-public sealed class ArmorModel : IDisposable
+public sealed partial class ArmorModel : IDisposable
 {
     private readonly string _folder;
     private readonly ModelTokenizer? _tokenizer;
@@ -56,54 +56,6 @@ public sealed class ArmorModel : IDisposable
         return new ArmorModel(folder, configuration, new ForwardPass(configuration, weights, options.Backend), tokenizer);
     }
 
-    /// <summary>Continues a text.</summary>
-    /// <param name="prompt">
-    /// The text; the tokenizer's start of sequence, where it has one, is put before it. Special tokens written out in it are only characters:
-    /// for a chat template, encode it with <see cref="Tokenizer"/> and pass the tokens to <see cref="GenerateTokens"/>.
-    /// </param>
-    /// <param name="options">Null for the defaults.</param>
-    /// <param name="cancellationToken">Checked between layers and tokens.</param>
-    /// <returns>
-    /// The continuation in pieces, each as soon as it is there and never with half a character; computed while it is read. Generation ends
-    /// after <see cref="GenerationOptions.MaxTokens"/>, at an end of sequence, or where the context is full.
-    /// </returns>
-    /// <exception cref="ArgumentException">An option is out of range, or the prompt has no token or more than the context holds.</exception>
-    /// <exception cref="CheckpointException">The folder has no tokenizer.</exception>
-    /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
-    public IEnumerable<string> Generate(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(prompt);
-        var tokenizer = Tokenizer;
-        var tokens = tokenizer.Encode(prompt);
-        return Decode(tokenizer, tokens, GenerateTokens(tokens, options, cancellationToken));
-    }
-
-    /// <summary>Continues a sequence of tokens.</summary>
-    /// <param name="prompt">At least one token; nothing is put before them.</param>
-    /// <param name="options">Null for the defaults.</param>
-    /// <param name="cancellationToken">Checked between layers and tokens.</param>
-    /// <returns>The tokens after the prompt, computed while they are read; an end of sequence that ends them is left out.</returns>
-    /// <exception cref="ArgumentException">
-    /// An option is out of range, the prompt has no token or more than the context holds, or a token is outside the vocabulary.
-    /// </exception>
-    /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
-    public IEnumerable<int> GenerateTokens(
-        IReadOnlyList<int> prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
-    {
-        ArgumentNullException.ThrowIfNull(prompt);
-        ObjectDisposedException.ThrowIf(_forward is null, this);
-        options ??= GenerationOptions.Greedy;
-        options.Validate();
-        int[] tokens = [.. prompt];
-        if (tokens.Length == 0)
-        {
-            throw new ArgumentException("The prompt has no tokens; the model needs at least one to start from.", nameof(prompt));
-        }
-
-        CheckTokens(tokens, 0, nameof(prompt));
-        return Continue(tokens, options, cancellationToken);
-    }
-
     /// <summary>Starts an empty sequence for <see cref="ForwardLogits"/>.</summary>
     /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
     public GenerationSession CreateSession()
@@ -123,17 +75,31 @@ public sealed class ArmorModel : IDisposable
     /// The session is another model's, the tokens do not fit the context, a token is outside the vocabulary, or the length of the logits is
     /// not that of 0 to <c>tokens.Length</c> rows.
     /// </exception>
+    /// <exception cref="InvalidOperationException">Another thread computes in the session.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
     public void ForwardLogits(ReadOnlySpan<int> tokens, GenerationSession session, Span<float> logits, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(session);
         var forward = _forward;
         ObjectDisposedException.ThrowIf(forward is null, this);
-        if (session.Model != this)
+        CheckOwner(session);
+        session.Enter();
+        try
         {
-            throw new ArgumentException("The session belongs to another model.", nameof(session));
+            Append(tokens, session, logits, forward, cancellationToken);
         }
+        finally
+        {
+            session.Exit();
+        }
+    }
 
+    /// <summary>Lets go of the weights. A generation under way ends with an <see cref="ObjectDisposedException"/> at its next token.</summary>
+    public void Dispose() => _forward = null;
+
+    private void Append(
+        ReadOnlySpan<int> tokens, GenerationSession session, Span<float> logits, ForwardPass forward, CancellationToken cancellationToken)
+    {
         CheckTokens(tokens, session.Length, nameof(tokens));
         var vocabulary = Configuration.VocabularySize;
         if (logits.Length % vocabulary != 0 || logits.Length / vocabulary > tokens.Length)
@@ -160,9 +126,6 @@ public sealed class ArmorModel : IDisposable
         session.Append(tokens);
     }
 
-    /// <summary>Lets go of the weights. A generation under way ends with an <see cref="ObjectDisposedException"/> at its next token.</summary>
-    public void Dispose() => _forward = null;
-
     /// <summary>Sees that a session's keys are rotated as the sequence now demands, which may take a pass over all its tokens.</summary>
     private static void Rotate(GenerationSession session, bool isLong, ForwardPass forward, CancellationToken cancellationToken)
     {
@@ -182,50 +145,11 @@ public sealed class ArmorModel : IDisposable
         session.IsLong = isLong;
     }
 
-    private IEnumerable<int> Continue(int[] prompt, GenerationOptions options, CancellationToken cancellationToken)
+    private void CheckOwner(GenerationSession? session)
     {
-        var session = CreateSession();
-        var sampler = new TokenSampler(options);
-        var logits = new float[Configuration.VocabularySize];
-        var next = prompt;
-        for (var count = 0; count < options.MaxTokens && session.Length + next.Length <= Configuration.ContextLength; count++)
+        if (session is not null && session.Model != this)
         {
-            cancellationToken.ThrowIfCancellationRequested();
-            ForwardLogits(next, session, logits, cancellationToken);
-            var token = sampler.Next(logits);
-            if (options.StopAtEndOfSequence && Configuration.EndOfSequence.Contains(token))
-            {
-                yield break;
-            }
-
-            yield return token;
-            next = [token];
-        }
-    }
-
-    private static IEnumerable<string> Decode(ModelTokenizer tokenizer, IReadOnlyList<int> prompt, IEnumerable<int> continuation)
-    {
-        // The prompt goes first, so that the first token's leading space is not taken for that of a text's start.
-        var decoder = tokenizer.CreateDecoder();
-        foreach (var token in prompt)
-        {
-            decoder.Append(token);
-        }
-
-        foreach (var token in continuation)
-        {
-            // Embeddings often have rows beyond the tokenizer's last token; they have no text.
-            var piece = tokenizer.IdToToken(token) is null ? string.Empty : decoder.Append(token);
-            if (piece.Length > 0)
-            {
-                yield return piece;
-            }
-        }
-
-        var rest = decoder.Finish();
-        if (rest.Length > 0)
-        {
-            yield return rest;
+            throw new ArgumentException("The session belongs to another model.", nameof(session));
         }
     }
 

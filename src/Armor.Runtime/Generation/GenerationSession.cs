@@ -7,6 +7,7 @@ namespace Armor.Runtime.Generation;
 public sealed class GenerationSession
 {
     private readonly List<int> _tokens = [];
+    private int _isInUse;
 
     internal GenerationSession(ArmorModel model)
     {
@@ -34,12 +35,37 @@ public sealed class GenerationSession
     /// <summary>Forgets the latest tokens, so that another continuation of the first ones costs no second pass over them.</summary>
     /// <param name="length">Number of tokens to keep.</param>
     /// <exception cref="ArgumentOutOfRangeException">The length is negative or above <see cref="Length"/>.</exception>
+    /// <exception cref="InvalidOperationException">Another thread computes in the session.</exception>
     public void Rewind(int length)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length);
-        _tokens.RemoveRange(length, Length - length);
+        Enter();
+        try
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length);
+            _tokens.RemoveRange(length, Length - length);
+        }
+        finally
+        {
+            Exit();
+        }
     }
 
     internal void Append(ReadOnlySpan<int> tokens) => _tokens.AddRange(tokens);
+
+    /// <summary>How many tokens at the start are also those of another sequence.</summary>
+    internal int CommonLength(ReadOnlySpan<int> tokens) => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_tokens).CommonPrefixLength(tokens);
+
+    /// <summary>Claims the session for one call; what is found in use is refused, before anything in it is changed.</summary>
+    /// <exception cref="InvalidOperationException">Another call has it.</exception>
+    internal void Enter()
+    {
+        if (Interlocked.Exchange(ref _isInUse, 1) != 0)
+        {
+            throw new InvalidOperationException("The session is in use by another thread; one session is for one thread at a time.");
+        }
+    }
+
+    /// <summary>Ends the claim.</summary>
+    internal void Exit() => Volatile.Write(ref _isInUse, 0);
 }

@@ -1,3 +1,5 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
 using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Generation;
@@ -39,8 +41,19 @@ internal sealed class RotaryEmbedding(ModelConfiguration configuration)
     public static void Rotate(Span<float> head, ReadOnlySpan<float> cosines, ReadOnlySpan<float> sines)
     {
         var first = head[..cosines.Length];
-        var second = head[cosines.Length..];
-        for (var i = 0; i < cosines.Length; i++)
+        var second = head.Slice(cosines.Length, cosines.Length);
+        var cosineVectors = MemoryMarshal.Cast<float, Vector<float>>(cosines);
+        var sineVectors = MemoryMarshal.Cast<float, Vector<float>>(sines)[..cosineVectors.Length];
+        var firstVectors = MemoryMarshal.Cast<float, Vector<float>>(first)[..cosineVectors.Length];
+        var secondVectors = MemoryMarshal.Cast<float, Vector<float>>(second)[..cosineVectors.Length];
+        for (var i = 0; i < cosineVectors.Length; i++)
+        {
+            var (x, y) = (firstVectors[i], secondVectors[i]);
+            firstVectors[i] = (x * cosineVectors[i]) - (y * sineVectors[i]);
+            secondVectors[i] = (y * cosineVectors[i]) + (x * sineVectors[i]);
+        }
+
+        for (var i = cosineVectors.Length * Vector<float>.Count; i < cosines.Length; i++)
         {
             var (x, y) = (first[i], second[i]);
             first[i] = (x * cosines[i]) - (y * sines[i]);

@@ -11,7 +11,15 @@ internal static class RowMath
     public static void Normalize(ReadOnlySpan<float> input, ReadOnlySpan<float> weight, float epsilon, Span<float> output)
     {
         var scale = 1 / MathF.Sqrt((DotProduct.Compute(input, input) / input.Length) + epsilon);
-        for (var i = 0; i < input.Length; i++)
+        var inputs = MemoryMarshal.Cast<float, Vector<float>>(input);
+        var weights = MemoryMarshal.Cast<float, Vector<float>>(weight)[..inputs.Length];
+        var outputs = MemoryMarshal.Cast<float, Vector<float>>(output)[..inputs.Length];
+        for (var i = 0; i < inputs.Length; i++)
+        {
+            outputs[i] = inputs[i] * scale * weights[i];
+        }
+
+        for (var i = inputs.Length * Vector<float>.Count; i < input.Length; i++)
         {
             output[i] = input[i] * scale * weight[i];
         }
@@ -50,60 +58,101 @@ internal static class RowMath
         }
     }
 
-    /// <summary>gate = silu(gate) · up, with silu(x) = x / (1 + exp(−x)).</summary>
-    public static void GateBySilu(Span<float> gate, ReadOnlySpan<float> up)
-    {
-        for (var i = 0; i < gate.Length; i++)
-        {
-            gate[i] = gate[i] / (1 + MathF.Exp(-gate[i])) * up[i];
-        }
-    }
+    /// <summary>gate = silu(gate) · up.</summary>
+    public static void GateBySilu(Span<float> gate, ReadOnlySpan<float> up) => ElementFunctions.Map(default(ElementFunctions.GateBySilu), gate, up);
 
-    /// <summary>gate = gelu(gate) · up, with gelu(x) = x/2 · (1 + tanh(√(2/π)·(x + 0.044715·x³))).</summary>
-    public static void GateByGelu(Span<float> gate, ReadOnlySpan<float> up)
-    {
-        const float Root = 0.7978845608028654f;
-        for (var i = 0; i < gate.Length; i++)
-        {
-            var x = gate[i];
-            gate[i] = x / 2 * (1 + MathF.Tanh(Root * (x + (0.044715f * x * x * x)))) * up[i];
-        }
-    }
+    /// <summary>gate = gelu(gate) · up, by the approximation with tanh.</summary>
+    public static void GateByGelu(Span<float> gate, ReadOnlySpan<float> up) => ElementFunctions.Map(default(ElementFunctions.GateByGelu), gate, up);
 
     /// <summary>x = cap·tanh(x / cap), in place.</summary>
-    public static void SoftCap(Span<float> values, float cap)
-    {
-        for (var i = 0; i < values.Length; i++)
-        {
-            values[i] = cap * MathF.Tanh(values[i] / cap);
-        }
-    }
+    public static void SoftCap(Span<float> values, float cap) => ElementFunctions.Map(new ElementFunctions.SoftCap(cap), values, values);
 
     /// <summary>Multiplies by a number, in place.</summary>
     public static void Scale(Span<float> values, float scale)
     {
-        for (var i = 0; i < values.Length; i++)
+        var vectors = MemoryMarshal.Cast<float, Vector<float>>(values);
+        for (var i = 0; i < vectors.Length; i++)
+        {
+            vectors[i] *= scale;
+        }
+
+        for (var i = vectors.Length * Vector<float>.Count; i < values.Length; i++)
         {
             values[i] *= scale;
         }
     }
 
+    /// <summary>The index of the highest value; of equals, the first.</summary>
+    /// <param name="values">At least one, finite.</param>
+    public static int IndexOfMax(ReadOnlySpan<float> values)
+    {
+        var highest = Max(values);
+        var vectors = MemoryMarshal.Cast<float, Vector<float>>(values);
+        var v = 0;
+        while (v < vectors.Length && !Vector.EqualsAny(vectors[v], new Vector<float>(highest)))
+        {
+            v++;
+        }
+
+        var i = v * Vector<float>.Count;
+        while (values[i] != highest)
+        {
+            i++;
+        }
+
+        return i;
+    }
+
+    /// <summary>The highest value.</summary>
+    /// <param name="values">At least one, finite.</param>
+    public static float Max(ReadOnlySpan<float> values)
+    {
+        var vectors = MemoryMarshal.Cast<float, Vector<float>>(values);
+        var highest = values[0];
+        if (vectors.Length > 0)
+        {
+            var highestOfLanes = vectors[0];
+            foreach (var vector in vectors[1..])
+            {
+                highestOfLanes = Vector.Max(highestOfLanes, vector);
+            }
+
+            for (var lane = 0; lane < Vector<float>.Count; lane++)
+            {
+                highest = MathF.Max(highest, highestOfLanes[lane]);
+            }
+        }
+
+        foreach (var value in values[(vectors.Length * Vector<float>.Count)..])
+        {
+            highest = MathF.Max(highest, value);
+        }
+
+        return highest;
+    }
+
     /// <summary>Softmax in place.</summary>
     public static void Softmax(Span<float> scores)
     {
-        var highest = float.NegativeInfinity;
-        foreach (var score in scores)
+        ElementFunctions.Map(new ElementFunctions.ExpBelow(Max(scores)), scores, scores);
+        Scale(scores, 1 / Sum(scores));
+    }
+
+    private static float Sum(ReadOnlySpan<float> values)
+    {
+        var vectors = MemoryMarshal.Cast<float, Vector<float>>(values);
+        Vector<float> sums = default;
+        foreach (var vector in vectors)
         {
-            highest = MathF.Max(highest, score);
+            sums += vector;
         }
 
-        float sum = 0;
-        for (var i = 0; i < scores.Length; i++)
+        var sum = Vector.Sum(sums);
+        foreach (var value in values[(vectors.Length * Vector<float>.Count)..])
         {
-            scores[i] = MathF.Exp(scores[i] - highest);
-            sum += scores[i];
+            sum += value;
         }
 
-        Scale(scores, 1 / sum);
+        return sum;
     }
 }

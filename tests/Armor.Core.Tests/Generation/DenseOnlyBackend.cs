@@ -15,14 +15,14 @@ internal class DenseOnlyBackend : KernelBackend
     public override KernelSupport Supports(KernelOperation operation, KernelShape shape, TensorElementType elementType) =>
         operation == KernelOperation.Dense ? base.Supports(operation, shape, elementType) : KernelSupport.Unsupported("Only dense weights, please.");
 
-    protected virtual void Multiplying()
+    protected virtual void Multiplying(int rows)
     {
     }
 
     protected override void MultiplyDenseInternal(
         ReadOnlySpan<float> weight, int rows, int columns, ReadOnlySpan<float> input, int batch, Span<float> output)
     {
-        Multiplying();
+        Multiplying(batch);
         inner.MultiplyDense(weight, rows, columns, input, batch, output);
     }
 

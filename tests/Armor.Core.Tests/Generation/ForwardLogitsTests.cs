@@ -160,7 +160,7 @@ public sealed class ForwardLogitsTests
     {
         private int products;
 
-        protected override void Multiplying()
+        protected override void Multiplying(int rows)
         {
             if (++products == afterProducts)
             {

@@ -37,6 +37,56 @@ public sealed class RowMathTests
     });
 
     [Test]
+    public void GateByGelu() => Rows.Sample((x, y) =>
+    {
+        float[] gate = [.. x];
+        RowMath.GateByGelu(gate, y);
+        AssertClose(gate, x.Zip(y, (a, b) => a / 2.0 * (1 + Math.Tanh(Math.Sqrt(2 / Math.PI) * (a + (0.044715 * a * a * a)))) * b));
+    });
+
+    [Test]
+    public void SoftCap() => Gen.Select(Rows, Gen.Float[0.5f, 60]).Sample((rows, cap) =>
+    {
+        float[] capped = [.. rows.X];
+        RowMath.SoftCap(capped, cap);
+        Assert.That(capped.Zip(rows.X, (found, x) => Math.Abs(found - (cap * Math.Tanh(x / (double)cap))) / cap).Max(), Is.LessThan(4e-7));
+    });
+
+    [Test]
+    public void ExponentialsBelowZero() => Gen.Float[-86, 0].Array[1, 40].Sample(x =>
+    {
+        float[] found = [.. x];
+        ElementFunctions.Map(new ElementFunctions.ExpBelow(0), found, found);
+        Assert.That(found.Zip(x, (a, b) => Math.Abs((a / Math.Exp(b)) - 1)).Max(), Is.LessThan(3e-7));
+    });
+
+    [Test]
+    public void TheHighest() => Gen.OneOf(Gen.Float[-9, 9], Gen.Int[-3, 3].Select(value => (float)value)).Array[1, 70].Sample(x =>
+    {
+        Assert.That(RowMath.Max(x), Is.EqualTo(x.Max()));
+        Assert.That(RowMath.IndexOfMax(x), Is.EqualTo(Array.IndexOf(x, x.Max())));
+    });
+
+    [Test]
+    public void Rotate() => Rows.Where(rows => rows.X.Length % 2 == 0).Sample((x, angles) =>
+    {
+        int half = x.Length / 2;
+        float[] head = [.. x];
+        RotaryEmbedding.Rotate(head, [.. angles[..half].Select(MathF.Cos)], [.. angles[..half].Select(MathF.Sin)]);
+        AssertClose(head, Enumerable.Range(0, x.Length).Select(i => i < half
+            ? (x[i] * Math.Cos(angles[i])) - (x[i + half] * Math.Sin(angles[i]))
+            : (x[i] * Math.Cos(angles[i - half])) + (x[i - half] * Math.Sin(angles[i - half]))));
+    });
+
+    [Test]
+    public void WhatIsNotANumberStaysSo()
+    {
+        float[] values = [1, float.NaN, .. new float[40]];
+        ElementFunctions.Map(new ElementFunctions.ExpBelow(0), values, values);
+        Assert.That(values[1], Is.NaN);
+    }
+
+    [Test]
     public void SiluOfGreatNumbersStaysFinite()
     {
         float[] gate = [-1e4f, 1e4f, -88.8f];
