@@ -48,7 +48,14 @@ internal static class BenchCommand
                 using LoadedModel loaded = LoadedModel.Load(folder, count, session.CancellationToken);
                 MemoryBandwidth bandwidth = MemoryBandwidth.Measure(loaded.Threads, each, session.CancellationToken);
                 return ModelBench.Measure(
-                    loaded, work, parsed.GetValue(prompt) ?? 512, parsed.GetValue(tokens) ?? 64, bandwidth.GigabytesPerSecond, steps, session.CancellationToken);
+                    loaded,
+                    work,
+                    parsed.GetValue(prompt) ?? 512,
+                    parsed.GetValue(tokens) ?? 64,
+                    bandwidth.GigabytesPerSecond,
+                    warmUpSeconds: 4 * each,
+                    steps,
+                    session.CancellationToken);
             }).ConfigureAwait(false);
             session.Write(bench.ToJson, bench.Print);
         }));

@@ -18,6 +18,7 @@ internal sealed record ModelBench(
     int Threads, int PromptTokens, double PromptSeconds, int DecodeTokens, double DecodeSeconds, ModelWork Work, double Bandwidth)
 {
     private const int Passes = 3;
+    private const int WarmUpTokens = 16;
 
     private double PromptTokensPerSecond => PromptTokens / PromptSeconds;
 
@@ -25,7 +26,14 @@ internal sealed record ModelBench(
 
     /// <summary>Measures; the tokens are drawn, since the time does not depend on which they are.</summary>
     internal static ModelBench Measure(
-        LoadedModel loaded, ModelWork work, int promptTokens, int decodeTokens, double bandwidth, IProgress<Step> steps, CancellationToken cancellationToken)
+        LoadedModel loaded,
+        ModelWork work,
+        int promptTokens,
+        int decodeTokens,
+        double bandwidth,
+        double warmUpSeconds,
+        IProgress<Step> steps,
+        CancellationToken cancellationToken)
     {
         ArmorModel model = loaded.Model;
         int context = model.Configuration.ContextLength;
@@ -35,6 +43,14 @@ internal sealed record ModelBench(
         int[] tokens = [.. Enumerable.Range(0, promptTokens + decodeTokens).Select(_ => random.Next(model.Configuration.VocabularySize))];
         var logits = new float[model.Configuration.VocabularySize];
         GenerationSession session = model.CreateSession();
+
+        // The run-time compiles what has run for a while once more, and better.
+        for (long begin = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(begin).TotalSeconds < warmUpSeconds;)
+        {
+            session.Rewind(0);
+            Time(0, Math.Min(promptTokens, WarmUpTokens));
+            Time(session.Length, 1);
+        }
 
         double prompt = double.PositiveInfinity;
         for (int pass = 0; pass < Passes; pass++)

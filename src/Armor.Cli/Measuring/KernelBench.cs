@@ -15,6 +15,7 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
 {
     private const int LargestBlock = 128;
     private const int MostCopies = 64;
+    private const int SmallSize = 512;
 
     /// <summary>Weights beyond any cache of one processor's part.</summary>
     private const long RotatedBytes = 256 << 20;
@@ -26,26 +27,29 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
 
     private readonly Random random = new(1);
 
+    private delegate KernelWeight Preparation(CpuBackend backend, TensorElementType type, int side);
+
     /// <summary>All rows of some numbers of threads.</summary>
     internal IReadOnlyList<KernelRow> Measure(IReadOnlyList<MemoryBandwidth> bandwidths, IProgress<Step> steps)
     {
-        (string Name, Func<CpuBackend, TensorElementType, KernelWeight> Prepare)[] kernels =
+        (string Name, Preparation Prepare)[] kernels =
         [
-            ("dense", (backend, type) => backend.PrepareDense(DenseWeightSource.FromMemory(Values(size * size), size, size), type, cancellationToken)),
-            ("2:4", (backend, type) => backend.PrepareLayer(new ArmorLayer(null, Core(), null), type, cancellationToken)),
-            ("armor", (backend, type) => backend.PrepareLayer(new ArmorLayer(Wrapper(), Core(), Wrapper()), type, cancellationToken)),
+            ("dense", (backend, type, side) => backend.PrepareDense(DenseWeightSource.FromMemory(Values(side * side), side, side), type, cancellationToken)),
+            ("2:4", (backend, type, side) => backend.PrepareLayer(new ArmorLayer(null, Core(side), null), type, cancellationToken)),
+            ("armor", (backend, type, side) => backend.PrepareLayer(new ArmorLayer(Wrapper(side), Core(side), Wrapper(side)), type, cancellationToken)),
         ];
         List<KernelRow> rows = [];
         int all = kernels.Length * Types.Length * bandwidths.Count;
+        WarmUp(kernels.Select(kernel => kernel.Prepare));
         foreach (MemoryBandwidth bandwidth in bandwidths)
         {
             using var backend = new CpuBackend(new CpuBackendOptions { Threads = bandwidth.Threads });
-            foreach ((string kernel, Func<CpuBackend, TensorElementType, KernelWeight> prepare) in kernels)
+            foreach ((string kernel, Preparation prepare) in kernels)
             {
                 foreach ((TensorElementType type, string typeName) in Types)
                 {
                     steps.Report(new Step((double)rows.Count / (all * Batches.Length), $"{kernel} {typeName}", null));
-                    rows.AddRange(MeasureOne(() => prepare(backend, type)).Select(timed => new KernelRow(
+                    rows.AddRange(MeasureOne(() => prepare(backend, type, size)).Select(timed => new KernelRow(
                         kernel, typeName, size, size, timed.Batch, bandwidth.Threads, timed.Microseconds, timed.Bytes / timed.Microseconds / 1e3,
                         timed.Bytes / timed.Microseconds / 1e3 / bandwidth.GigabytesPerSecond)));
                 }
@@ -53,6 +57,24 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
         }
 
         return rows;
+    }
+
+    /// <summary>The run-time compiles what has run for a while once more, and better: every kernel runs on a small weight first.</summary>
+    private void WarmUp(IEnumerable<Preparation> kernels)
+    {
+        int small = Math.Min(size, SmallSize);
+        using var backend = new CpuBackend(new CpuBackendOptions { Threads = 1 });
+        foreach (Preparation prepare in kernels)
+        {
+            foreach ((TensorElementType type, _) in Types)
+            {
+                using KernelWeight weight = prepare(backend, type, small);
+                foreach (int batch in Batches)
+                {
+                    Time([weight], batch);
+                }
+            }
+        }
     }
 
     private List<(int Batch, double Microseconds, long Bytes)> MeasureOne(Func<KernelWeight> prepare)
@@ -78,8 +100,8 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
     /// <summary>Microseconds a call: rounds over all copies, the fastest counts, so that a disturbed one does not.</summary>
     private double Time(List<KernelWeight> copies, int batch)
     {
-        float[] input = Values(batch * size);
-        var output = new float[batch * size];
+        float[] input = Values(batch * copies[0].Columns);
+        var output = new float[batch * copies[0].Rows];
         double best = double.PositiveInfinity;
         long begin = Stopwatch.GetTimestamp();
         do
@@ -109,12 +131,12 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
         return values;
     }
 
-    private SparseCore Core() => SparseCore.FromDense(Masked(), size, size);
+    private SparseCore Core(int side) => SparseCore.FromDense(Masked(side), side, side);
 
     /// <summary>Two numbers in each four.</summary>
-    private float[] Masked()
+    private float[] Masked(int side)
     {
-        float[] values = Values(size * size);
+        float[] values = Values(side * side);
         for (int group = 0; group < values.Length; group += 4)
         {
             int first = random.Next(4);
@@ -128,14 +150,14 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
         return values;
     }
 
-    private BlockDiagonalMatrix Wrapper()
+    private BlockDiagonalMatrix Wrapper(int side)
     {
         int block = LargestBlock;
-        while (size % block != 0)
+        while (side % block != 0)
         {
             block /= 2;
         }
 
-        return new BlockDiagonalMatrix(size / block, block, Values(size * block));
+        return new BlockDiagonalMatrix(side / block, block, Values(side * block));
     }
 }
