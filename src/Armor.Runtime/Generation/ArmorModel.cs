@@ -1,6 +1,7 @@
 using System.Globalization;
 using Armor.Runtime.Chat;
 using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Kernels.Cpu;
 using Armor.Runtime.Models;
 using Armor.Runtime.Tokenization;
 
@@ -14,10 +15,15 @@ public sealed partial class ArmorModel : IDisposable
 {
     private readonly string _folder;
     private readonly ModelTokenizer? _tokenizer;
+    private readonly DecoderWeights _weights;
+    private readonly CpuBackend? _ownBackend;
     private volatile ForwardPass? _forward;
 
-    private ArmorModel(string folder, ModelConfiguration configuration, ForwardPass forward, ModelTokenizer? tokenizer)
+    private ArmorModel(
+        string folder, ModelConfiguration configuration, DecoderWeights weights, CpuBackend? ownBackend, ForwardPass forward, ModelTokenizer? tokenizer)
     {
+        _weights = weights;
+        _ownBackend = ownBackend;
         _folder = folder;
         _tokenizer = tokenizer;
         _forward = forward;
@@ -51,9 +57,18 @@ public sealed partial class ArmorModel : IDisposable
         ArgumentException.ThrowIfNullOrEmpty(folder);
         options ??= new ArmorModelOptions();
         options.Validate();
-        var (configuration, weights) = WeightReader.Read(folder, options.Backend, cancellationToken);
-        var tokenizer = ModelTokenizer.IsIn(folder) ? ModelTokenizer.Load(folder) : null;
-        return new ArmorModel(folder, configuration, new ForwardPass(configuration, weights, options.Backend), tokenizer);
+        var ownBackend = options.Backend is null ? new CpuBackend() : null;
+        try
+        {
+            var tokenizer = ModelTokenizer.IsIn(folder) ? ModelTokenizer.Load(folder) : null;
+            var (configuration, weights) = WeightReader.Read(folder, options.Backend ?? ownBackend!, options.WeightType, cancellationToken);
+            return new ArmorModel(folder, configuration, weights, ownBackend, new ForwardPass(configuration, weights), tokenizer);
+        }
+        catch
+        {
+            ownBackend?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Starts an empty sequence for <see cref="ForwardLogits"/>.</summary>
@@ -94,8 +109,13 @@ public sealed partial class ArmorModel : IDisposable
         }
     }
 
-    /// <summary>Lets go of the weights. A generation under way ends with an <see cref="ObjectDisposedException"/> at its next token.</summary>
-    public void Dispose() => _forward = null;
+    /// <summary>Gives the weights' memory back. A generation under way ends with an <see cref="ObjectDisposedException"/>.</summary>
+    public void Dispose()
+    {
+        _forward = null;
+        _weights.Dispose();
+        _ownBackend?.Dispose();
+    }
 
     private void Append(
         ReadOnlySpan<int> tokens, GenerationSession session, Span<float> logits, ForwardPass forward, CancellationToken cancellationToken)

@@ -1,3 +1,4 @@
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Kernels;
 using Armor.Runtime.Kernels.Cpu;
 
@@ -6,19 +7,21 @@ namespace Armor.Runtime.Generation;
 /// <summary>How a model is loaded and run.</summary>
 public sealed record ArmorModelOptions
 {
-    /// <summary>
-    /// What multiplies by the weights; stays the caller's, and may be shared by several models.
-    /// </summary>
-    /// <value>The default is a <see cref="SimdBackend"/>.</value>
-    public IKernelBackend Backend { get; init; } = new SimdBackend();
+    /// <summary>What multiplies by the weights; stays the caller's, and may be shared by several models.</summary>
+    /// <value>The default, null, is a <see cref="CpuBackend"/> of the model's own with its default options.</value>
+    public IKernelBackend? Backend { get; init; }
+
+    /// <summary>The type in which the weights are held: float32, bfloat16 or float16.</summary>
+    /// <value>The default, null, is the type in which each is stored (float32 for float64), so that nothing is rounded.</value>
+    public TensorElementType? WeightType { get; init; }
 
     /// <summary>Checks all options.</summary>
-    /// <exception cref="ArgumentException">There is no backend.</exception>
+    /// <exception cref="ArgumentException">The type is not one that weights can be held in.</exception>
     public void Validate()
     {
-        if (Backend is null)
+        if (WeightType is not (null or TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16))
         {
-            throw new ArgumentException("Backend must not be null.");
+            throw new ArgumentException($"WeightType must be Float32, BFloat16 or Float16; found {WeightType}.");
         }
     }
 }

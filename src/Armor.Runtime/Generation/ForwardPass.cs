@@ -1,10 +1,9 @@
-using Armor.Runtime.Kernels;
 using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Generation;
 
 /// <summary>The decoder's forward pass over a kernel backend. Holds nothing that changes, so that any number of sessions may share it.</summary>
-internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeights weights, IKernelBackend backend)
+internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeights weights)
 {
     private readonly RotaryEmbedding _rotary = new(configuration);
 
@@ -29,7 +28,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         for (var row = 0; row < tokens.Length; row++)
         {
             var embedded = Row(buffers.Residual, row, configuration.HiddenSize);
-            Row(weights.Embedding, tokens[row], configuration.HiddenSize).CopyTo(embedded);
+            weights.Embedding.CopyRow(tokens[row], embedded);
             if (configuration.EmbeddingScale != 1)
             {
                 RowMath.Scale(embedded, configuration.EmbeddingScale);
@@ -53,7 +52,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
     {
         var hidden = configuration.HiddenSize;
         Normalize(buffers.Residual.AsSpan(firstRow * hidden, rows * hidden), weights.FinalNorm, buffers.Normed);
-        weights.Head.Multiply(backend, buffers.Normed.AsSpan(0, rows * hidden), rows, logits);
+        weights.Head.Multiply(buffers.Normed.AsSpan(0, rows * hidden), rows, logits);
         if (configuration.LogitSoftCap is { } cap)
         {
             RowMath.SoftCap(logits, cap);
@@ -70,9 +69,9 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         var added = buffers.Added.AsSpan(0, residual.Length);
         var keys = cache.Keys(layer, first, rows);
         Normalize(residual, own.AttentionNorm, normed);
-        own.Query.Multiply(backend, normed, rows, queries);
-        own.Key.Multiply(backend, normed, rows, keys);
-        own.Value.Multiply(backend, normed, rows, cache.Values(layer, first, rows));
+        own.Query.Multiply(normed, rows, queries);
+        own.Key.Multiply(normed, rows, keys);
+        own.Value.Multiply(normed, rows, cache.Values(layer, first, rows));
         var rotations = configuration.HasLocalRotation(layer) ? buffers.LocalRotations : buffers.Rotations;
         NormalizeAndRotate(queries, own.QueryNorm, configuration.AttentionHeadCount, rotations);
         NormalizeAndRotate(keys, own.KeyNorm, configuration.KeyValueHeadCount, rotations);
@@ -90,7 +89,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
                 Row(context, row, configuration.QuerySize));
         }
 
-        own.AttentionOutput.Multiply(backend, context, rows, added);
+        own.AttentionOutput.Multiply(context, rows, added);
         AddNormed(added, own.AttentionOutputNorm, residual);
     }
 
@@ -100,7 +99,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         var normed = buffers.Normed.AsSpan(0, residual.Length);
         var added = buffers.Added.AsSpan(0, residual.Length);
         Normalize(residual, own.MlpNorm, normed);
-        own.FeedForward.Run(backend, normed, rows, buffers, added);
+        own.FeedForward.Run(normed, rows, buffers, added);
         AddNormed(added, own.MlpOutputNorm, residual);
     }
 
