@@ -2,7 +2,7 @@ using Armor.Benchmarks.Pruning;
 using Armor.Benchmarks.Scale;
 using BenchmarkDotNet.Running;
 
-// `convergence`, `cycle` and `hessian-cycle` are tables of their own, `cycle-chart` draws the second, `scale` is one long run; everything else is BenchmarkDotNet's.
+// `convergence`, `cycle`, `hessian-cycle` and `int8` are tables of their own, `cycle-chart` draws the second, `scale` is one long run; everything else is BenchmarkDotNet's.
 switch (args)
 {
     case ["convergence", .. var arguments]:
@@ -13,6 +13,8 @@ switch (args)
         return HessianCycleBenchmark.Run(arguments);
     case ["cycle-chart", .. var files]:
         return CycleChart.Run(files);
+    case ["int8", .. var arguments]:
+        return await QuantisedCoreBenchmark.RunAsync(arguments);
     case ["scale", .. var arguments]:
         return await ScaleBenchmark.RunAsync(arguments);
     default:

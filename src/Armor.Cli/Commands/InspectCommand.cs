@@ -29,7 +29,7 @@ internal static class InspectCommand
     {
         using ArmorCheckpoint checkpoint = ArmorCheckpoint.Open(folder);
         CheckpointVerification.Verify(checkpoint);
-        return new Contents(checkpoint.Base.Configuration, checkpoint.ElementType, checkpoint.Pattern, checkpoint.Layers, Total(checkpoint.Base));
+        return new Contents(checkpoint.Base.Configuration, (checkpoint.ElementType, checkpoint.CoreType), checkpoint.Pattern, checkpoint.Layers, Total(checkpoint.Base));
     }
 
     private static Contents ReadDense(string folder)
@@ -48,6 +48,8 @@ internal static class InspectCommand
     {
         ["family"] = contents.Configuration.Family.ToString(),
         ["pattern"] = contents.Pattern?.ToString(),
+        ["elementType"] = contents.Storage?.Wrappers.SafetensorsName(),
+        ["coreType"] = contents.Storage?.Core.SafetensorsName(),
         ["layers"] = new JsonArray([.. contents.Layers.Select(layer => (JsonNode)new JsonObject
         {
             ["name"] = layer.Name,
@@ -92,10 +94,16 @@ internal static class InspectCommand
         console.Write(table);
         long bytes = contents.Layers.Sum(layer => layer.Bytes);
         long dense = contents.Layers.Sum(DenseBytes);
-        console.WriteLine(Numbers.Invariant($"{contents.Layers.Count} pruned linears, {contents.Pattern} in {contents.ElementType}: {Numbers.Bytes(bytes)}, ")
+        (TensorElementType wrappers, TensorElementType core) = contents.Storage!.Value;
+        console.WriteLine(
+            Numbers.Invariant($"{contents.Layers.Count} pruned linears, {contents.Pattern} in {StorageTypes.Describe(wrappers, core)}: {Numbers.Bytes(bytes)}, ")
             + Numbers.Invariant($"{(double)bytes / dense:0.0000} of {Numbers.Bytes(dense)} dense in bfloat16."));
     }
 
     private sealed record Contents(
-        ModelConfiguration Configuration, TensorElementType? ElementType, SparsityPattern? Pattern, IReadOnlyList<ArmorLayerDescription> Layers, long TotalBytes);
+        ModelConfiguration Configuration,
+        (TensorElementType Wrappers, TensorElementType Core)? Storage,
+        SparsityPattern? Pattern,
+        IReadOnlyList<ArmorLayerDescription> Layers,
+        long TotalBytes);
 }

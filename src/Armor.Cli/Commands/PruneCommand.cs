@@ -5,6 +5,7 @@ using Armor.Cli.Natives;
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
 using Armor.Core.Recovery;
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using Spectre.Console;
 
@@ -37,6 +38,13 @@ internal static class PruneCommand
         ["dense"] = CalibrationMode.Dense,
     };
 
+    // None: as the wrappers.
+    private static readonly Dictionary<string, TensorElementType?> CoreTypes = new(StringComparer.Ordinal)
+    {
+        ["float"] = null,
+        ["int8"] = TensorElementType.Int8,
+    };
+
     internal static Command Create(CommandHost host)
     {
         Argument<string> model = ModelFolder.Argument("dense");
@@ -54,6 +62,8 @@ internal static class PruneCommand
         Option<SparsityPattern?> pattern = Numbers.Create<SparsityPattern>(
             "--pattern", "N:M", "Keep N of each M consecutive weights of a row (default 2:4, the pattern that hardware multiplies by).",
             _ => true, $"a pattern N:M with 1 ≤ N < M ≤ {SparsityPattern.LargestGroup}");
+        Option<string> coreType = Choice(
+            "--core-type", "How kept values are stored: as the wrappers, or as 8-bit integers with a scale for each 256 columns of a row", CoreTypes.Keys, "float");
         Option<int?> blockSize = Numbers.Integer("--block-size", "N", "The wrappers' block size: each dimension gets its largest divisor up to this.", minimum: 1);
         Option<double?> budget = Numbers.Create<double>(
             "--budget", "SHARE", "What the wrappers may add to a plain sparse weight, as a share of the dense one (default 0.0625).",
@@ -76,7 +86,7 @@ internal static class PruneCommand
         var command = new Command("prune", "Prunes a model to 2:4 or another N:M sparsity.") { model, output, calibration };
         documents.AddTo(command);
         foreach (Option option in (Option[])
-            [samples, method, preset, pattern, blockSize, budget, mode, gradientTokens, noOrder, seed, memory, shard, dryRun, recover, recoverySteps, resume])
+            [samples, method, preset, pattern, coreType, blockSize, budget, mode, gradientTokens, noOrder, seed, memory, shard, dryRun, recover, recoverySteps, resume])
         {
             command.Add(option);
         }
@@ -110,6 +120,7 @@ internal static class PruneCommand
                     Seed = parsed.GetValue(seed) ?? 0,
                 },
                 Calibration = Modes[parsed.GetValue(mode)!],
+                CoreStorage = CoreTypes[parsed.GetValue(coreType)!],
                 MaxSamples = sampleCount,
                 GradientTokens = Math.Max(1, gradients),
                 MemoryBudget = parsed.GetValue(memory),
@@ -210,6 +221,8 @@ internal static class PruneCommand
             ["seconds"] = linear.Seconds,
             ["notes"] = new JsonArray([.. linear.Notes.Select(note => (JsonNode)note)]),
         })]),
+        ["elementType"] = report.Storage.SafetensorsName(),
+        ["coreType"] = report.CoreStorage.SafetensorsName(),
         ["bytes"] = report.Bytes,
         ["denseBytes"] = report.DenseBytes,
         ["seconds"] = report.Seconds,
@@ -240,7 +253,8 @@ internal static class PruneCommand
         }
 
         string share = Numbers.Invariant($"{(double)report.Bytes / report.DenseBytes:0.0000}");
-        console.WriteLine(Numbers.Invariant($"{report.Linears.Count} linears in {Numbers.Seconds(report.Seconds)}: {Numbers.Bytes(report.Bytes)}, ")
+        console.WriteLine(Numbers.Invariant($"{report.Linears.Count} linears in {Numbers.Seconds(report.Seconds)}: ")
+            + $"{StorageTypes.Describe(report.Storage, report.CoreStorage)}, {Numbers.Bytes(report.Bytes)}, "
             + $"{share} of {Numbers.Bytes(report.DenseBytes)} dense in bfloat16.");
         if (report.Noted.Any())
         {

@@ -45,6 +45,13 @@ public sealed record ModelPrunerOptions
     public TensorElementType? Storage { get; init; }
 
     /// <summary>
+    /// The type that kept values are stored in where it is another one: 8-bit integers with a scale for each 256 columns of a row, which makes 0.633 bytes of
+    /// a weight's 2:4 core in place of 1.125. Null: as <see cref="Storage"/>.
+    /// </summary>
+    /// <value>The default is null.</value>
+    public TensorElementType? CoreStorage { get; init; }
+
+    /// <summary>
     /// Whether to go on where an interrupted run to the same output folder stopped. The output is byte for byte that of a run without
     /// interruption. Where there is no such run, a new one begins.
     /// </summary>
@@ -108,6 +115,11 @@ public sealed record ModelPrunerOptions
             violations.Add($"{nameof(Storage)} must be Float16, BFloat16 or Float32; found {Storage}.");
         }
 
+        if (CoreStorage is not (null or TensorElementType.Int8))
+        {
+            violations.Add($"{nameof(CoreStorage)} must be Int8 or null; found {CoreStorage}.");
+        }
+
         try
         {
             Pruner?.Validate();
@@ -131,5 +143,6 @@ public sealed record ModelPrunerOptions
         [nameof(TokensPerBatch)] = TokensPerBatch.ToString(CultureInfo.InvariantCulture),
         [nameof(ShardBytes)] = ShardBytes.ToString(CultureInfo.InvariantCulture),
         [nameof(Storage)] = Storage?.ToString() ?? "as the source",
+        [nameof(CoreStorage)] = CoreStorage?.ToString() ?? "as the rest",
     };
 }

@@ -1,3 +1,5 @@
+using Armor.Runtime.Checkpoints;
+
 namespace Armor.Core.Pruning;
 
 /// <summary>What pruning a model came to.</summary>
@@ -8,7 +10,13 @@ public sealed record ModelPruningReport(IReadOnlyList<LinearPruningReport> Linea
     /// <summary>The linears with <see cref="LinearPruningReport.Notes"/>: those that needed more damping or a fall-back, or were fed unusual input.</summary>
     public IEnumerable<LinearPruningReport> Noted => Linears.Where(linear => linear.Notes.Count > 0);
 
-    /// <summary>Bytes of the pruned linears on disk: core values, core mask and wrappers, without biases.</summary>
+    /// <summary>The type that wrappers are stored in.</summary>
+    public required TensorElementType Storage { get; init; }
+
+    /// <summary>The type that kept values are stored in: <see cref="Storage"/> or I8.</summary>
+    public required TensorElementType CoreStorage { get; init; }
+
+    /// <summary>Bytes of the pruned linears on disk: core values with their scales, core mask and wrappers, without biases.</summary>
     public long Bytes => Linears.Sum(linear => linear.Bytes);
 
     /// <summary>Bytes of the same weights stored densely in bfloat16: 2 a weight, also where the source is float32.</summary>
@@ -42,7 +50,7 @@ public sealed record LinearPruningReport
     /// <summary>Wall time of the optimisation; where the linear was taken over from an earlier run, that run's.</summary>
     public required double Seconds { get; init; }
 
-    /// <summary>Bytes on disk: core values, core mask and wrappers.</summary>
+    /// <summary>Bytes on disk: core values with their scales, core mask and wrappers.</summary>
     public required long Bytes { get; init; }
 
     /// <summary>Anything out of the ordinary, such as raised damping or a fall-back; as a rule empty.</summary>

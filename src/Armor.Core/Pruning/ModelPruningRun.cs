@@ -50,20 +50,20 @@ internal sealed class ModelPruningRun(
         SortedDictionary<string, string> fingerprint =
             RunFingerprint.Compute(model, sequences, pruner.Fingerprint.Concat(effective.Fingerprint), cancellationToken);
         using PruningWorkspace workspace = PruningWorkspace.Open(output, options.Resume, fingerprint);
+        TensorElementType storage = StorageOf(checkpoint, configuration, options);
         if (workspace.Published is not { } reports)
         {
             string[] names = [.. ModelShapes.LinearNames(configuration)];
-            TensorElementType storage = StorageOf(checkpoint, configuration, options);
             DiskPlan.For(checkpoint, configuration, options, storage, plan).Require(output, DiskPlan.Free(output), workspace.PresentBytes);
             reports = PruneLinears(layerwise, sequences, workspace, plan, names, storage);
             ArmorCheckpointWriter.Write(
                 checkpoint, workspace.AssemblyFolder, names, storage, name => PartFile.Read(workspace.PathOf(name)).Layer, pruner.Pattern,
-                options.ShardBytes, cancellationToken);
+                options.ShardBytes, options.CoreStorage, cancellationToken);
             workspace.Publish(reports);
         }
 
         workspace.Delete();
-        return new ModelPruningReport(reports, clock.Elapsed.TotalSeconds);
+        return new ModelPruningReport(reports, clock.Elapsed.TotalSeconds) { Storage = storage, CoreStorage = options.CoreStorage ?? storage };
     }
 
     private List<LinearPruningReport> PruneLinears(
@@ -260,8 +260,15 @@ internal sealed class ModelPruningRun(
     {
         var stopwatch = Stopwatch.StartNew();
         PrunedLinear pruned = pruner.Prune(name, weight, statistics, gradients, tracker, cancellationToken);
-        (ArmorLayer layer, string? note) = StorageRange.Round(pruned.Layer, storage);
-        RequireFinite(name, layer, storage);
+        if (options.CoreStorage is TensorElementType.Int8)
+        {
+            RequireFinite(name, pruned.Layer.Core.Values, storage);
+        }
+
+        (ArmorLayer layer, string? note) = StorageRange.Round(pruned.Layer, storage, options.CoreStorage);
+        RequireFinite(name, layer.Core.IsQuantised ? default : layer.Core.Values, storage);
+        RequireFinite(name, layer.InputWrapper?.Values ?? default, storage);
+        RequireFinite(name, layer.OutputWrapper?.Values ?? default, storage);
         return (layer, new LinearPruningReport
         {
             Name = name,
@@ -272,7 +279,7 @@ internal sealed class ModelPruningRun(
             Loss = pruned.Loss,
             StartLoss = pruned.StartLoss,
             Seconds = stopwatch.Elapsed.TotalSeconds,
-            Bytes = layer.StorageBytes(storage),
+            Bytes = layer.StorageBytes(storage, options.CoreStorage),
             Notes = [.. statistics.Notes, .. pruned.Notes, .. note is null ? (string[])[] : [note]],
         });
     }
@@ -300,17 +307,14 @@ internal sealed class ModelPruningRun(
         }
     }
 
-    private void RequireFinite(string name, ArmorLayer layer, TensorElementType storage)
+    private void RequireFinite(string name, ReadOnlyMemory<float> values, TensorElementType storage)
     {
-        foreach (ReadOnlyMemory<float> values in new[] { layer.Core.Values, layer.InputWrapper?.Values ?? default, layer.OutputWrapper?.Values ?? default })
+        foreach (float value in values.Span)
         {
-            foreach (float value in values.Span)
+            if (!float.IsFinite(value))
             {
-                if (!float.IsFinite(value))
-                {
-                    throw new CheckpointException(
-                        model, $"a pruned value exceeds {storage}; choose a storage type of wider range", name, "finite values", $"{value}");
-                }
+                throw new CheckpointException(
+                    model, $"a pruned value exceeds {storage}; choose a storage type of wider range", name, "finite values", $"{value}");
             }
         }
     }

@@ -19,11 +19,12 @@ internal static class StorageRange
     /// <summary>The layer in the type, and what had to be done; null where it fitted.</summary>
     /// <param name="layer">Float32 factors.</param>
     /// <param name="type">The storage type.</param>
+    /// <param name="coreType">I8 for a quantised core, whose scales reach as far as float32; null for one of the storage type.</param>
     /// <returns>The rounded layer; its values may still not be finite where even this did not help.</returns>
-    public static (ArmorLayer Layer, string? Note) Round(ArmorLayer layer, TensorElementType type)
+    public static (ArmorLayer Layer, string? Note) Round(ArmorLayer layer, TensorElementType type, TensorElementType? coreType = null)
     {
-        ArmorLayer rounded = layer.RoundedTo(type);
-        if (type != TensorElementType.Float16 || Fits(layer.Core, rounded.Core))
+        ArmorLayer rounded = layer.RoundedTo(type, coreType);
+        if ((coreType ?? type) != TensorElementType.Float16 || Fits(layer.Core, rounded.Core))
         {
             return (rounded, null);
         }

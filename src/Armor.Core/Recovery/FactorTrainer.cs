@@ -19,14 +19,14 @@ internal sealed record TrainingOutcome(double Before, double After, int Steps, R
 /// rate. What is measured is the factors as they will be stored, the start included, so the outcome is never above it.
 /// </summary>
 /// <param name="factors">What is trained.</param>
-/// <param name="storage">The type that they will be stored in.</param>
+/// <param name="storage">The types that they and their kept values will be stored in.</param>
 /// <param name="plan">How.</param>
 /// <param name="accumulate">Adds a step's gradients and returns its loss.</param>
 /// <param name="measure">The held-out loss of the factors as they are.</param>
 /// <param name="cancellationToken">Stops between steps.</param>
 internal sealed class FactorTrainer(
     TrainableFactors factors,
-    TensorElementType storage,
+    (TensorElementType Wrappers, TensorElementType Core) storage,
     TrainingPlan plan,
     Func<int, double> accumulate,
     Func<double> measure,
@@ -54,7 +54,7 @@ internal sealed class FactorTrainer(
         }
         else
         {
-            position.Start = position.Best = position.Latest = factors.AsStored(storage, measure);
+            position.Start = position.Best = position.Latest = factors.AsStored(storage.Wrappers, storage.Core, measure);
             if (!double.IsFinite(position.Start))
             {
                 throw new EvaluationException($"The held-out loss of the pruned model is not finite before the first step: {position.Start}.");
@@ -115,7 +115,7 @@ internal sealed class FactorTrainer(
 
     private void Measure()
     {
-        position.Latest = factors.AsStored(storage, measure);
+        position.Latest = factors.AsStored(storage.Wrappers, storage.Core, measure);
 
         // While the rate is high the loss may stand above the start for long: patience looks at the training's own lowest.
         bool falls = position.Latest < position.Lowest;

@@ -67,7 +67,7 @@ internal sealed class LayerwiseRecovery(
                 TrainableLayer.Install(loaded.Layer, factors);
                 Advance(untouched, data.HeldOut.Count, loaded.Layer);
                 Train(loaded.Layer, factors, training, dense, recovered);
-                factors.AsStored(pruned.ElementType, () => Advance(recovered, all.Length, loaded.Layer));
+                factors.AsStored(pruned.ElementType, pruned.CoreType, () => Advance(recovered, all.Length, loaded.Layer));
                 dense.Pass(index + 1);
                 recovered.Pass(index + 1);
                 untouched.Pass(index + 1);
@@ -119,7 +119,7 @@ internal sealed class LayerwiseRecovery(
 
         var order = new TrainingOrder(training.Count, 1, options.Seed);
         var plan = new TrainingPlan(options.LayerwiseSteps, options.LayerwiseLearningRate, options);
-        using var trainer = new FactorTrainer(factors, pruned.ElementType, plan, Accumulate, Measure, cancellationToken)
+        using var trainer = new FactorTrainer(factors, (pruned.ElementType, pruned.CoreType), plan, Accumulate, Measure, cancellationToken)
         {
             Progress = (step, latest) => Progress?.Invoke(layer.Index, made + step, latest),
         };

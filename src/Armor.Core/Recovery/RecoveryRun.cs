@@ -72,7 +72,7 @@ internal sealed class RecoveryRun(
     }
 
     private static long ParameterCount(ArmorLayer layer) =>
-        layer.Core.Values.Length + (layer.OutputWrapper?.Values.Length ?? 0) + (layer.InputWrapper?.Values.Length ?? 0);
+        ((long)layer.Rows * layer.Core.RowValueCount) + (layer.OutputWrapper?.Values.Length ?? 0) + (layer.InputWrapper?.Values.Length ?? 0);
 
     private CheckpointFolder OpenDense()
     {
@@ -146,7 +146,8 @@ internal sealed class RecoveryRun(
         using CausalLanguageModel student = CausalLanguageModel.LoadPart(source.Base, factorised.Contains);
         using var recovery = new EndToEndRecovery(teacher, student, layers, data, options, cancellationToken);
         var plan = new TrainingPlan(options.Steps, options.LearningRate, options);
-        using var trainer = new FactorTrainer(recovery.Factors, source.ElementType, plan, recovery.Accumulate, recovery.Measure, cancellationToken)
+        using var trainer = new FactorTrainer(
+            recovery.Factors, (source.ElementType, source.CoreType), plan, recovery.Accumulate, recovery.Measure, cancellationToken)
         {
             StateFile = workspace.PathOf(TrainingPart),
             Progress = (step, kl) =>

@@ -68,8 +68,9 @@ internal sealed class TrainableFactors : IDisposable
     /// Does something with the parameters as they will be stored, and puts the exact ones back. What is judged is what will be written.
     /// </summary>
     /// <param name="type">F32, F16 or BF16.</param>
+    /// <param name="coreType">The same, or I8 for the kept values.</param>
     /// <param name="work">What to do meanwhile.</param>
-    public T AsStored<T>(TensorElementType type, Func<T> work)
+    public T AsStored<T>(TensorElementType type, TensorElementType coreType, Func<T> work)
     {
         using var withoutGradients = no_grad();
         using var scope = NewDisposeScope();
@@ -80,7 +81,13 @@ internal sealed class TrainableFactors : IDisposable
             _ => ScalarType.Float32,
         };
         exact.copy_(Values);
+        SparseCore[] cores = coreType == TensorElementType.Int8 ? [.. Linears.Select(linear => linear.ToCore().RoundedTo(coreType))] : [];
         Values.copy_(Values.to(rounded));
+        foreach ((TrainableLinear linear, SparseCore core) in Linears.Zip(cores))
+        {
+            linear.Core.copy_(tensor(core.Values.ToArray()).view_as(linear.Core));
+        }
+
         try
         {
             return work();

@@ -63,7 +63,10 @@ internal sealed class TrainableLinear
     }
 
     /// <summary>The factors as they are now, to store.</summary>
-    public ArmorLayer ToLayer() => new(Wrapper(Output), new SparseCore(mask.Rows, mask.Columns, Values(Core), mask.Mask.ToArray(), mask.Pattern), Wrapper(Input));
+    public ArmorLayer ToLayer() => new(Wrapper(Output), ToCore(), Wrapper(Input));
+
+    /// <summary>The core as it is now.</summary>
+    public SparseCore ToCore() => new(mask.Rows, mask.Columns, Values(Core), mask.Mask.ToArray(), mask.Pattern);
 
     private static BlockDiagonalMatrix? Wrapper(Tensor? blocks) =>
         blocks is null ? null : new BlockDiagonalMatrix((int)blocks.shape[0], (int)blocks.shape[1], Values(blocks));

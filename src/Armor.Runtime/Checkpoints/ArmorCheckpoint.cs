@@ -1,5 +1,6 @@
 using System.Collections.Frozen;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Checkpoints;
@@ -19,7 +20,7 @@ public sealed class ArmorCheckpoint : IDisposable
         Base = folder;
         _format = format;
         _checksums = ReadChecksums(folder);
-        Layers = ReadLayers(folder, format);
+        Layers = ArmorLayout.Read(folder, format);
         _layers = Layers.ToFrozenDictionary(layer => layer.Name, StringComparer.Ordinal);
         PrunedLinears = [.. Layers.Select(layer => layer.Name)];
     }
@@ -33,8 +34,11 @@ public sealed class ArmorCheckpoint : IDisposable
     /// <summary>Shapes and sizes of the pruned linears, in the same order.</summary>
     public IReadOnlyList<ArmorLayerDescription> Layers { get; }
 
-    /// <summary>The stored type of wrappers and kept values.</summary>
+    /// <summary>The stored type of wrappers and, unless the cores are quantised, of kept values.</summary>
     public TensorElementType ElementType => _format.ElementType;
+
+    /// <summary>The stored type of kept values: <see cref="ElementType"/>, or I8 where the cores are quantised.</summary>
+    public TensorElementType CoreType => _format.CoreType;
 
     /// <summary>The type in which the dense linears were stored.</summary>
     public TensorElementType SourceElementType => _format.SourceElementType;
@@ -85,27 +89,15 @@ public sealed class ArmorCheckpoint : IDisposable
 
     /// <summary>Reads a pruned linear and checks it whole.</summary>
     /// <param name="linear">Such as <c>model.layers.0.self_attn.q_proj</c>.</param>
-    /// <exception cref="CheckpointException">The linear is not pruned, a checksum differs, the mask is not of the pattern or a value is not finite.</exception>
+    /// <exception cref="CheckpointException">
+    /// The linear is not pruned, a checksum differs, the mask is not of the pattern, a value is not finite, or a quantised value or a scale is out of range.
+    /// </exception>
     public ArmorLayer ReadLayer(string linear)
     {
         var layer = GetLayer(linear);
-        var values = ReadValues(linear + ArmorFormat.CoreValues);
-        var maskName = linear + ArmorFormat.CoreMask;
-        VerifyChecksum(maskName);
-        var mask = Base.GetBytes(maskName).ToArray();
-        if (SparseCore.FindInvalidGroup(mask, layer.Rows, layer.Columns, Pattern) is { } group)
-        {
-            throw new CheckpointException(
-                Base.FileOf(maskName).Path,
-                $"the mask is not {Pattern}: {group.Place}",
-                maskName,
-                group.Column < layer.Columns ? $"{group.Expected} bits" : "no bits beyond the last column",
-                group.Count.ToString(CultureInfo.InvariantCulture));
-        }
-
         var output = layer.OutputBlock is { } a ? new BlockDiagonalMatrix(layer.Rows / a, a, ReadValues(linear + ArmorFormat.OutputBlocks)) : null;
         var input = layer.InputBlock is { } b ? new BlockDiagonalMatrix(layer.Columns / b, b, ReadValues(linear + ArmorFormat.InputBlocks)) : null;
-        return new ArmorLayer(output, new SparseCore(layer.Rows, layer.Columns, values, mask, Pattern), input);
+        return new ArmorLayer(output, ReadCore(layer), input);
     }
 
     /// <summary>Compares every tensor of the folder with its checksum, the factors as well as what was copied.</summary>
@@ -155,100 +147,49 @@ public sealed class ArmorCheckpoint : IDisposable
         return checksums.ToFrozenDictionary(StringComparer.Ordinal);
     }
 
-    private static List<ArmorLayerDescription> ReadLayers(CheckpointFolder folder, ArmorFormat format)
+    private SparseCore ReadCore(ArmorLayerDescription layer)
     {
-        var layers = new List<ArmorLayerDescription>();
-        foreach (var tensor in folder.TensorsInFileOrder)
-        {
-            var infix = tensor.Name.LastIndexOf(ArmorFormat.Infix, StringComparison.Ordinal);
-            if (infix < 0)
-            {
-                continue;
-            }
-
-            var linear = tensor.Name[..infix];
-            var part = tensor.Name[infix..];
-            if (part is not (ArmorFormat.CoreValues or ArmorFormat.CoreMask or ArmorFormat.InputBlocks or ArmorFormat.OutputBlocks))
-            {
-                throw new CheckpointException(
-                    folder.FileOf(tensor.Name).Path, "the ARMOR tensor is unknown", tensor.Name, "core_values, core_mask, input_blocks or output_blocks", part);
-            }
-
-            if (!folder.Contains(linear + ArmorFormat.CoreValues))
-            {
-                throw new CheckpointException(folder.FileOf(tensor.Name).Path, "the core's values are missing", tensor.Name, linear + ArmorFormat.CoreValues, "none");
-            }
-
-            if (part == ArmorFormat.CoreValues)
-            {
-                layers.Add(DescribeLayer(folder, format, linear, tensor));
-            }
-        }
-
-        return layers;
-    }
-
-    private static ArmorLayerDescription DescribeLayer(CheckpointFolder folder, ArmorFormat format, string linear, TensorDescription values)
-    {
-        var pattern = format.Pattern;
-        if (folder.Contains(linear + ".weight"))
+        var maskName = layer.Name + ArmorFormat.CoreMask;
+        VerifyChecksum(maskName);
+        var mask = Base.GetBytes(maskName).ToArray();
+        if (SparseCore.FindInvalidGroup(mask, layer.Rows, layer.Columns, Pattern) is { } group)
         {
             throw new CheckpointException(
-                folder.FileOf(linear + ".weight").Path, "the linear is stored both dense and pruned", linear + ".weight", "no dense weight", "one");
+                Base.FileOf(maskName).Path,
+                $"the mask is not {Pattern}: {group.Place}",
+                maskName,
+                group.Column < layer.Columns ? $"{group.Expected} bits" : "no bits beyond the last column",
+                group.Count.ToString(CultureInfo.InvariantCulture));
         }
 
-        if (values.Shape.Count != 2 || values.Shape[0] <= 0 || values.Shape[1] <= 0 || values.Shape[1] % pattern.Kept != 0
-            || values.Shape[0] > Array.MaxLength || values.Shape[1] > Array.MaxLength
-            || (decimal)values.ElementCount / pattern.Kept * pattern.Group > Array.MaxLength)
+        var valuesName = layer.Name + ArmorFormat.CoreValues;
+        if (!_format.IsQuantised)
         {
-            throw new CheckpointException(
-                folder.FileOf(values.Name).Path,
-                "the shape is not that of a core's values",
-                values.Name,
-                $"[d_out, d_in·{pattern.Kept}/{pattern.Group}] with d_in a multiple of {pattern.Group} and at most {Array.MaxLength} elements dense",
-                values.ShapeText);
+            return new SparseCore(layer.Rows, layer.Columns, ReadValues(valuesName), mask, Pattern);
         }
 
-        var rows = (int)values.Shape[0];
-        var columns = (int)values.Shape[1] / pattern.Kept * pattern.Group;
-        Require(values, format.ElementType, rows, pattern.KeptOf(columns));
-        var bytes = values.ByteCount + Require(folder.GetTensor(linear + ArmorFormat.CoreMask), TensorElementType.UInt8, rows, SparseCore.MaskRowBytes(columns));
-        var outputBlock = Wrapper(linear + ArmorFormat.OutputBlocks, rows);
-        var inputBlock = Wrapper(linear + ArmorFormat.InputBlocks, columns);
-        return new ArmorLayerDescription(
-            linear, rows, columns, outputBlock, inputBlock, bytes, (long)rows * columns * format.SourceElementType.ByteSize());
-
-        int? Wrapper(string name, int size)
+        VerifyChecksum(valuesName);
+        var values = MemoryMarshal.Cast<byte, sbyte>(Base.GetBytes(valuesName)).ToArray();
+        if (Int8Values.IndexOfInvalid(values) is >= 0 and var value)
         {
-            if (!folder.Contains(name))
-            {
-                return null;
-            }
-
-            var tensor = folder.GetTensor(name);
-            var block = tensor.Shape.Count == 3 ? tensor.Shape[1] : 0;
-            if (block <= 0 || block > size || size % block != 0)
-            {
-                throw new CheckpointException(
-                    folder.FileOf(name).Path, "the shape is not that of a wrapper", name, $"[{size} / b, b, b] with b a divisor of {size}", tensor.ShapeText);
-            }
-
-            bytes += Require(tensor, format.ElementType, size / block, block, block);
-            return (int)block;
+            throw OutOfRange(valuesName, $"from -{Int8Values.Largest} to {Int8Values.Largest}", FormattableString.Invariant($"{values[value]}"), value);
         }
 
-        long Require(TensorDescription tensor, TensorElementType type, params long[] shape)
+        var scalesName = layer.Name + ArmorFormat.CoreScales;
+        var scales = ReadValues(scalesName);
+        if (Int8Values.IndexOfInvalid(scales) is >= 0 and var scale)
         {
-            var expected = new TensorDescription(tensor.Name, type, shape);
-            return tensor.Equals(expected)
-                ? tensor.ByteCount
-                : throw new CheckpointException(
-                    folder.FileOf(tensor.Name).Path,
-                    "type or shape does not agree with the core",
-                    tensor.Name,
-                    $"{type.SafetensorsName()} {expected.ShapeText}",
-                    $"{tensor.ElementType.SafetensorsName()} {tensor.ShapeText}");
+            throw OutOfRange(scalesName, Int8Values.ValidScale, FormattableString.Invariant($"{scales[scale]}"), scale);
         }
+
+        return SparseCore.FromQuantised(layer.Rows, layer.Columns, values, scales, mask, Pattern);
+
+        CheckpointException OutOfRange(string name, string expected, string found, int index) => new(
+            Base.FileOf(name).Path,
+            "a value of a quantised core is out of range",
+            name,
+            expected,
+            FormattableString.Invariant($"{found} at element {index} of {Base.GetTensor(name).ShapeText}"));
     }
 
     private float[] ReadValues(string name)

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Checkpoints;
@@ -11,7 +12,9 @@ public static class ArmorCheckpointUpdate
     /// <summary>Writes the folder; it takes its name at the end, and equal input gives equal bytes.</summary>
     /// <param name="source">The checkpoint whose layout is kept.</param>
     /// <param name="output">A new or empty folder.</param>
-    /// <param name="supply">Gives the layer of a pruned linear; may be called several times for each.</param>
+    /// <param name="supply">
+    /// Gives the layer of a pruned linear; may be called several times for each. Where the source's cores are quantised, a core of floats is rounded to it.
+    /// </param>
     /// <param name="cancellationToken">Checked between tensors.</param>
     /// <exception cref="CheckpointException">
     /// The output is not empty, a layer has other shapes or another pattern than in the source, a value is not finite or exceeds the stored type, or
@@ -61,7 +64,7 @@ public static class ArmorCheckpointUpdate
             {
                 var layer = supply(linear);
                 RequireSameShape(source, layer, linear, shownPath);
-                current = (linear, layer);
+                current = (linear, source.CoreType == TensorElementType.Int8 ? StoredLayer.Quantised(layer, linear, shownPath) : layer);
             }
 
             WriteFactor(stream, current.Value.Layer, tensor, tensor.Name[infix..], shownPath);
@@ -74,23 +77,21 @@ public static class ArmorCheckpointUpdate
 
     private static void WriteFactor(SafetensorsStream stream, ArmorLayer layer, TensorDescription tensor, string part, string path)
     {
-        if (part == ArmorFormat.CoreMask)
+        var core = layer.Core;
+        if (part == ArmorFormat.CoreMask || (part == ArmorFormat.CoreValues && core.IsQuantised))
         {
-            stream.Append(layer.Core.Mask.Span);
+            stream.Append(part == ArmorFormat.CoreMask ? core.Mask.Span : MemoryMarshal.AsBytes(core.QuantisedValues.Span));
             return;
         }
 
         var values = part switch
         {
+            ArmorFormat.CoreScales => core.Scales,
             ArmorFormat.CoreValues => layer.Core.Values,
             ArmorFormat.InputBlocks => layer.InputWrapper!.Values,
             _ => layer.OutputWrapper!.Values,
         };
-        if (FloatConversion.IndexOfNonFinite(values.Span) is >= 0 and var index)
-        {
-            throw new CheckpointException(path, "a value is not finite", tensor.Name, "finite values", FormattableString.Invariant($"{values.Span[index]}"));
-        }
-
+        StoredLayer.RequireFinite(values.Span, tensor, path);
         stream.AppendFloat32(values.Span);
     }
 

@@ -1,4 +1,4 @@
-using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Text.Json.Nodes;
 using Armor.Runtime.Factorization;
 
@@ -42,27 +42,24 @@ public sealed class ArmorCheckpointWriter : IDisposable
     /// <param name="elementType">The stored type of wrappers and kept values: F32, F16 or BF16.</param>
     /// <param name="pattern">The pattern of every core; 2:4 where left out.</param>
     /// <param name="shardBytes">The most bytes of tensors in one file; a larger tensor has a file of its own.</param>
+    /// <param name="coreType">The stored type of kept values where it is another one: I8, with a scale for each 256 columns of a row.</param>
     /// <exception cref="CheckpointException">
     /// The output is not empty, the source is itself an ARMOR checkpoint, or a linear is missing or has no shape for the pattern.
     /// </exception>
-    /// <exception cref="ArgumentException">The type is not among those three, or a linear is given twice.</exception>
+    /// <exception cref="ArgumentException">A type is not among those, or a linear is given twice.</exception>
     public static ArmorCheckpointWriter Create(
         CheckpointFolder dense,
         string output,
         IReadOnlyList<string> linears,
         TensorElementType elementType,
         SparsityPattern pattern = default,
-        long shardBytes = DefaultShardBytes)
+        long shardBytes = DefaultShardBytes,
+        TensorElementType? coreType = null)
     {
         ArgumentNullException.ThrowIfNull(dense);
         ArgumentException.ThrowIfNullOrEmpty(output);
         ArgumentNullException.ThrowIfNull(linears);
         ArgumentOutOfRangeException.ThrowIfLessThan(shardBytes, 1);
-        if (!ArmorFormat.CanStore(elementType))
-        {
-            throw new ArgumentException($"Layers are stored as F32, F16 or BF16, not {elementType.SafetensorsName()}.", nameof(elementType));
-        }
-
         if (linears.GroupBy(linear => linear, StringComparer.Ordinal).FirstOrDefault(group => group.Count() > 1) is { } twice)
         {
             throw new ArgumentException($"The linear '{twice.Key}' is given twice.", nameof(linears));
@@ -74,11 +71,11 @@ public sealed class ArmorCheckpointWriter : IDisposable
         }
 
         var weights = linears.Select(linear => CheckWeight(dense, linear, pattern)).ToArray();
-        var format = FormatOf(weights, elementType, pattern);
+        var format = FormatOf(weights, elementType, coreType, pattern);
         var folder = CheckpointFolderWriter.Create(dense.Folder, output);
         try
         {
-            var room = HeaderRoom(dense, weights, elementType, pattern);
+            var room = HeaderRoom(dense, weights, format);
             var shownPath = Path.Combine(output, CheckpointFolder.SingleFileName);
             var stream = new ShardedStream(folder, output, shardBytes, room, dense.Files[0].Metadata);
             return new ArmorCheckpointWriter(dense, [.. linears], format, folder, stream, shownPath);
@@ -98,6 +95,7 @@ public sealed class ArmorCheckpointWriter : IDisposable
     /// <param name="supply">Gives the layer of a linear; called once for each, in order.</param>
     /// <param name="pattern">The pattern of every core; 2:4 where left out.</param>
     /// <param name="shardBytes">The most bytes of tensors in one file; a larger tensor has a file of its own.</param>
+    /// <param name="coreType">The stored type of kept values where it is another one: I8, with a scale for each 256 columns of a row.</param>
     /// <param name="cancellationToken">Checked between tensors.</param>
     /// <exception cref="CheckpointException">As of <see cref="Create"/>, <see cref="Write(string, ArmorLayer)"/> and <see cref="Commit"/>.</exception>
     public static void Write(
@@ -108,10 +106,11 @@ public sealed class ArmorCheckpointWriter : IDisposable
         Func<string, ArmorLayer> supply,
         SparsityPattern pattern = default,
         long shardBytes = DefaultShardBytes,
+        TensorElementType? coreType = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(supply);
-        using var writer = Create(dense, output, linears, elementType, pattern, shardBytes);
+        using var writer = Create(dense, output, linears, elementType, pattern, shardBytes, coreType);
         foreach (var linear in linears)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -127,21 +126,23 @@ public sealed class ArmorCheckpointWriter : IDisposable
     /// <param name="elementType">The stored type of wrappers and kept values: F32, F16 or BF16.</param>
     /// <param name="pattern">The pattern of every core; 2:4 where left out.</param>
     /// <param name="shardBytes">The most bytes of tensors in one file.</param>
+    /// <param name="coreType">The stored type of kept values where it is another one: I8, with a scale for each 256 columns of a row.</param>
     /// <exception cref="CheckpointException">A linear is missing or has no shape for the pattern.</exception>
     public static long OutputBytes(
         CheckpointFolder dense,
         IReadOnlyList<ArmorLayerDescription> layers,
         TensorElementType elementType,
         SparsityPattern pattern = default,
-        long shardBytes = DefaultShardBytes)
+        long shardBytes = DefaultShardBytes,
+        TensorElementType? coreType = null)
     {
         ArgumentNullException.ThrowIfNull(dense);
         ArgumentNullException.ThrowIfNull(layers);
         TensorDescription[] weights = [.. layers.Select(layer => CheckWeight(dense, layer.Name, pattern))];
-        var format = FormatOf(weights, elementType, pattern);
+        var format = FormatOf(weights, elementType, coreType, pattern);
         IEnumerable<TensorDescription> tensors =
-            [.. layers.SelectMany(layer => Factors(layer, elementType, pattern)), .. dense.TensorsInFileOrder.Where(tensor => !weights.Contains(tensor))];
-        return ShardedStream.FileBytes(tensors, shardBytes, HeaderRoom(dense, weights, elementType, pattern), dense.Files[0].Metadata)
+            [.. layers.SelectMany(layer => ArmorLayout.Factors(layer, format)), .. dense.TensorsInFileOrder.Where(tensor => !weights.Contains(tensor))];
+        return ShardedStream.FileBytes(tensors, shardBytes, HeaderRoom(dense, weights, format), dense.Files[0].Metadata)
             + CheckpointFolderWriter.JsonBytes(Configuration(dense, format)).Length
             + CheckpointFolderWriter.Companions(dense.Folder).Sum(path => new FileInfo(path).Length);
     }
@@ -174,9 +175,7 @@ public sealed class ArmorCheckpointWriter : IDisposable
 
         WriteWrapper(linear + ArmorFormat.InputBlocks, layer.InputWrapper);
         WriteWrapper(linear + ArmorFormat.OutputBlocks, layer.OutputWrapper);
-        WriteValues(linear + ArmorFormat.CoreValues, layer.Core.Values.Span, layer.Rows, layer.Core.RowValueCount);
-        _stream.Begin(new TensorDescription(linear + ArmorFormat.CoreMask, TensorElementType.UInt8, [layer.Rows, SparseCore.MaskRowBytes(layer.Columns)]));
-        _stream.Append(layer.Core.Mask.Span);
+        WriteCore(linear, layer);
         _written++;
     }
 
@@ -219,10 +218,10 @@ public sealed class ArmorCheckpointWriter : IDisposable
     }
 
     // Wrappers are known only when they come: room for the largest, given back at the commit.
-    private static int HeaderRoom(CheckpointFolder dense, TensorDescription[] weights, TensorElementType elementType, SparsityPattern pattern)
+    private static int HeaderRoom(CheckpointFolder dense, TensorDescription[] weights, ArmorFormat format)
     {
         var copies = dense.TensorsInFileOrder.Where(tensor => !weights.Contains(tensor));
-        TensorDescription[] largest = [.. weights.SelectMany(weight => LargestFactors(weight, elementType, pattern)), .. copies];
+        TensorDescription[] largest = [.. weights.SelectMany(weight => ArmorLayout.LargestFactors(weight, format)), .. copies];
         var checksums = largest.Select(tensor => ArmorFormat.ChecksumEntry(tensor.Name, 0));
         return SafetensorsHeader.Format(largest, [.. dense.Files[0].Metadata, .. checksums]).Length + (24 * weights.Length);
     }
@@ -240,36 +239,21 @@ public sealed class ArmorCheckpointWriter : IDisposable
                 $"{weight.ElementType.SafetensorsName()} {weight.ShapeText}");
     }
 
-    private static ArmorFormat FormatOf(TensorDescription[] weights, TensorElementType elementType, SparsityPattern pattern) =>
-        new(elementType, weights.Length == 0 ? elementType : weights.Select(weight => weight.ElementType).MaxBy(Precision), pattern);
-
-    // In the order of Write.
-    private static IEnumerable<TensorDescription> Factors(ArmorLayerDescription layer, TensorElementType type, SparsityPattern pattern)
+    private static ArmorFormat FormatOf(TensorDescription[] weights, TensorElementType elementType, TensorElementType? coreType, SparsityPattern pattern)
     {
-        if (layer.InputBlock is { } input)
+        if (!ArmorFormat.CanStore(elementType))
         {
-            yield return new TensorDescription(layer.Name + ArmorFormat.InputBlocks, type, [layer.Columns / input, input, input]);
+            throw new ArgumentException($"Layers are stored as F32, F16 or BF16, not {elementType.SafetensorsName()}.", nameof(elementType));
         }
 
-        if (layer.OutputBlock is { } output)
+        if (coreType is { } type && type != elementType && type != TensorElementType.Int8)
         {
-            yield return new TensorDescription(layer.Name + ArmorFormat.OutputBlocks, type, [layer.Rows / output, output, output]);
+            throw new ArgumentException(
+                $"Kept values are stored as the rest, here {elementType.SafetensorsName()}, or as I8, not {type.SafetensorsName()}.", nameof(coreType));
         }
 
-        yield return new TensorDescription(layer.Name + ArmorFormat.CoreValues, type, [layer.Rows, pattern.KeptOf(layer.Columns)]);
-        yield return new TensorDescription(layer.Name + ArmorFormat.CoreMask, TensorElementType.UInt8, [layer.Rows, SparseCore.MaskRowBytes(layer.Columns)]);
-    }
-
-    private static IEnumerable<TensorDescription> LargestFactors(TensorDescription weight, TensorElementType type, SparsityPattern pattern)
-    {
-        var linear = weight.Name[..^".weight".Length];
-        var (rows, columns) = ((int)weight.Shape[0], (int)weight.Shape[1]);
-
-        // A wrapper has three dimensions; the 24 bytes a linear that its caller adds hold the third of each.
-        yield return new TensorDescription(linear + ArmorFormat.InputBlocks, type, [columns, columns]);
-        yield return new TensorDescription(linear + ArmorFormat.OutputBlocks, type, [rows, rows]);
-        yield return new TensorDescription(linear + ArmorFormat.CoreValues, type, [rows, pattern.KeptOf(columns)]);
-        yield return new TensorDescription(linear + ArmorFormat.CoreMask, TensorElementType.UInt8, [rows, SparseCore.MaskRowBytes(columns)]);
+        var source = weights.Length == 0 ? elementType : weights.Select(weight => weight.ElementType).MaxBy(Precision);
+        return new ArmorFormat(elementType, source, pattern, coreType == TensorElementType.Int8);
     }
 
     /// <summary>Bits of the significand, so that the widest of mixed source types is named.</summary>
@@ -285,24 +269,32 @@ public sealed class ArmorCheckpointWriter : IDisposable
     {
         if (wrapper is not null)
         {
-            WriteValues(name, wrapper.Values.Span, wrapper.BlockCount, wrapper.BlockSize, wrapper.BlockSize);
+            WriteValues(new TensorDescription(name, _format.ElementType, [wrapper.BlockCount, wrapper.BlockSize, wrapper.BlockSize]), wrapper.Values.Span);
         }
     }
 
-    private void WriteValues(string name, ReadOnlySpan<float> values, params long[] shape)
+    private void WriteCore(string linear, ArmorLayer layer)
     {
-        var tensor = new TensorDescription(name, _format.ElementType, shape);
-        var index = FloatConversion.IndexOfNonFinite(values);
-        if (index >= 0)
+        var values = _format.Values(linear, layer.Rows, layer.Columns);
+        if (_format.IsQuantised)
         {
-            throw new CheckpointException(
-                _path,
-                "a value is not finite",
-                name,
-                "finite values",
-                string.Create(CultureInfo.InvariantCulture, $"{values[index]} at element {index} of {tensor.ShapeText}"));
+            var core = StoredLayer.Quantised(layer, linear, _path).Core;
+            _stream.Begin(values);
+            _stream.Append(MemoryMarshal.AsBytes(core.QuantisedValues.Span));
+            WriteValues(_format.Scales(linear, layer.Rows, layer.Columns), core.Scales.Span);
+        }
+        else
+        {
+            WriteValues(values, layer.Core.Values.Span);
         }
 
+        _stream.Begin(ArmorFormat.Mask(linear, layer.Rows, layer.Columns));
+        _stream.Append(layer.Core.Mask.Span);
+    }
+
+    private void WriteValues(TensorDescription tensor, ReadOnlySpan<float> values)
+    {
+        StoredLayer.RequireFinite(values, tensor, _path);
         _stream.Begin(tensor);
         _stream.AppendFloat32(values);
     }

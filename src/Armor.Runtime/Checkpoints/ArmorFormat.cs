@@ -5,24 +5,30 @@ using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Checkpoints;
 
-/// <summary>Names and settings of the ARMOR checkpoint, version 1.</summary>
-/// <param name="ElementType">The stored type of wrappers and kept values.</param>
+/// <summary>Names and settings of the ARMOR checkpoint: of version 1, or of version 2 where the cores are quantised.</summary>
+/// <param name="ElementType">The stored type of wrappers and, in version 1, of kept values.</param>
 /// <param name="SourceElementType">The type in which the dense linears were stored.</param>
 /// <param name="Pattern">The N:M pattern of every core.</param>
-internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementType SourceElementType, SparsityPattern Pattern)
+/// <param name="IsQuantised">Whether every core is quantised: I8 values with scales.</param>
+internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementType SourceElementType, SparsityPattern Pattern, bool IsQuantised)
 {
     public const string ConfigurationKey = "armor";
     public const string CoreValues = ".armor.core_values";
+    public const string CoreScales = ".armor.core_scales";
     public const string CoreMask = ".armor.core_mask";
     public const string InputBlocks = ".armor.input_blocks";
     public const string OutputBlocks = ".armor.output_blocks";
 
-    private const int Version = 1;
+    private const string CoreTypeKey = "core_element_type";
+    private const string Nothing = "nothing";
     private const string Checksum = "crc32c";
     private const string ChecksumPrefix = Checksum + "/";
 
     /// <summary>What separates a linear's name from the factor's: every tensor of a pruned linear has it in its name.</summary>
     public const string Infix = ".armor.";
+
+    /// <summary>The stored type of kept values.</summary>
+    public TensorElementType CoreType => IsQuantised ? TensorElementType.Int8 : ElementType;
 
     public static bool CanStore(TensorElementType type)
         => type is TensorElementType.Float32 or TensorElementType.Float16 or TensorElementType.BFloat16;
@@ -46,14 +52,35 @@ internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementT
             : throw new CheckpointException(file, "the checksum is not a CRC-32C", tensor, "eight hexadecimal digits", entry.Value);
     }
 
-    public JsonObject ToJson() => new()
+    public JsonObject ToJson()
     {
-        ["version"] = Version,
-        ["pattern"] = Pattern.ToString(),
-        ["element_type"] = ElementType.SafetensorsName(),
-        ["source_element_type"] = SourceElementType.SafetensorsName(),
-        ["checksum"] = Checksum,
-    };
+        var json = new JsonObject
+        {
+            ["version"] = IsQuantised ? 2 : 1,
+            ["pattern"] = Pattern.ToString(),
+            ["element_type"] = ElementType.SafetensorsName(),
+            ["source_element_type"] = SourceElementType.SafetensorsName(),
+            ["checksum"] = Checksum,
+        };
+        if (IsQuantised)
+        {
+            json.Add(CoreTypeKey, CoreType.SafetensorsName());
+        }
+
+        return json;
+    }
+
+    /// <summary>A core's tensors.</summary>
+    /// <param name="linear">The linear's name.</param>
+    /// <param name="rows">d_out.</param>
+    /// <param name="columns">d_in.</param>
+    public TensorDescription Values(string linear, int rows, int columns) => new(linear + CoreValues, CoreType, [rows, Pattern.KeptOf(columns)]);
+
+    /// <inheritdoc cref="Values"/>
+    public static TensorDescription Mask(string linear, int rows, int columns) => new(linear + CoreMask, TensorElementType.UInt8, [rows, SparseCore.MaskRowBytes(columns)]);
+
+    /// <inheritdoc cref="Values"/>
+    public TensorDescription Scales(string linear, int rows, int columns) => new(linear + CoreScales, Int8Values.ScaleType, [rows, Int8Values.ScalesOf(columns, Pattern)]);
 
     /// <summary>Reads the settings out of a <c>config.json</c>; null if it has none.</summary>
     public static ArmorFormat? Read(string configurationFile)
@@ -70,17 +97,19 @@ internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementT
                 throw new CheckpointException(configurationFile, "\"armor\" is not an object", null, "an object", Json.Describe(armor));
             }
 
-            Require("version", Version.ToString(CultureInfo.InvariantCulture));
+            var version = Require("version", "1", "2");
             Require("checksum", $"\"{Checksum}\"");
-            return new ArmorFormat(Type("element_type"), Type("source_element_type"), ReadPattern());
 
-            void Require(string key, string expected)
+            // A reader of version 1 alone must refuse quantised cores, and so they are not told by their tensors' types.
+            Require(CoreTypeKey, version == "2" ? $"\"{TensorElementType.Int8.SafetensorsName()}\"" : Nothing);
+            return new ArmorFormat(Type("element_type"), Type("source_element_type"), ReadPattern(), version == "2");
+
+            string Require(string key, params string[] expected)
             {
-                var found = armor.TryGetProperty(key, out var value) ? Json.Describe(value) : "nothing";
-                if (found != expected)
-                {
-                    throw new CheckpointException(configurationFile, $"the {key} of the ARMOR format is unknown", null, expected, found);
-                }
+                var found = armor.TryGetProperty(key, out var value) ? Json.Describe(value) : Nothing;
+                return expected.Contains(found)
+                    ? found
+                    : throw new CheckpointException(configurationFile, $"the {key} of the ARMOR format is unknown", null, string.Join(" or ", expected), found);
             }
 
             // Absent: 2:4, before there were others.
@@ -103,7 +132,7 @@ internal sealed record ArmorFormat(TensorElementType ElementType, TensorElementT
 
             TensorElementType Type(string key)
             {
-                var found = armor.TryGetProperty(key, out var value) ? Json.Describe(value) : "nothing";
+                var found = armor.TryGetProperty(key, out var value) ? Json.Describe(value) : Nothing;
                 return TensorElementTypes.TryParseSafetensorsName(found.Trim('"'), out var type) && type.ConvertsToFloat32()
                     ? type
                     : throw new CheckpointException(configurationFile, $"the {key} of the ARMOR format is unknown", null, "F32, F16, BF16 or F64", found);

@@ -6,6 +6,6 @@ namespace Armor.Runtime.Checkpoints;
 /// <param name="Columns">d_in.</param>
 /// <param name="OutputBlock">The block size of A; null where A is the identity.</param>
 /// <param name="InputBlock">The block size of B; null where B is the identity.</param>
-/// <param name="Bytes">The stored size of wrappers, kept values and mask.</param>
+/// <param name="Bytes">The stored size of wrappers, kept values with their scales, and mask.</param>
 /// <param name="DenseBytes">The size of the dense weight in the type of its source.</param>
 public sealed record ArmorLayerDescription(string Name, int Rows, int Columns, int? OutputBlock, int? InputBlock, long Bytes, long DenseBytes);

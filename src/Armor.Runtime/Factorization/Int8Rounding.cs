@@ -5,7 +5,8 @@ namespace Armor.Runtime.Factorization;
 /// <summary>Rounds kept values to 8 bits with a scale per group, the scale chosen by the squared error that it leaves.</summary>
 internal static class Int8Rounding
 {
-    // How many bfloat16 numbers above and below largest / 127 are tried; two neighbours differ by 0.4 to 0.8 %.
+    // How many bfloat16 numbers above largest / 127 are tried; two neighbours differ by 0.4 to 0.8 %. The best of them leaves about a tenth less error
+    // than the first, and scales in float32 would leave hardly less.
     private const int Reach = 8;
 
     /// <summary>Rounds a core's values.</summary>
@@ -49,10 +50,10 @@ internal static class Int8Rounding
         }
 
         // A bfloat16 is the upper half of a float32, and the next one is one more.
-        var middle = (int)(BitConverter.SingleToUInt32Bits(largest / Int8Values.Largest) >> 16);
+        var lowest = (int)(BitConverter.SingleToUInt32Bits(largest / Int8Values.Largest) >> 16);
         var best = 0f;
         var least = double.PositiveInfinity;
-        for (var bits = Math.Max(1, middle - Reach); bits <= middle + Reach; bits++)
+        for (var bits = Math.Max(1, lowest); bits <= lowest + Reach; bits++)
         {
             var scale = BitConverter.UInt32BitsToSingle((uint)bits << 16);
             if (!float.IsFinite(scale * Int8Values.Largest))

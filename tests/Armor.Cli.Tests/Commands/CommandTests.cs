@@ -187,6 +187,30 @@ public sealed class CommandTests
         Assert.That(await NllAsync(pruned + "-dense"), Is.EqualTo(await NllAsync(pruned)).Within(1e-3));
     }
 
+    [Test]
+    public async Task QuantisedCoresArePrunedInspectedAndExported()
+    {
+        string pruned = folder.File("int8");
+        string[] arguments = ["prune", model, "--out", pruned, "--calibration", calibration, "--method", "wanda", "--core-type", "int8"];
+        ToolResult estimate = await Tool.RunAsync([.. arguments, "--dry-run", "--json"]);
+        ToolResult prune = await Tool.RunAsync([.. arguments, "--json"]);
+        Assert.That(prune.Code, Is.Zero, prune.ToString());
+        Assert.That(estimate.Json.GetProperty("outputBytes").GetInt64(), Is.EqualTo(Directory.GetFiles(pruned).Sum(file => new FileInfo(file).Length)));
+
+        ToolResult inspect = await Tool.RunAsync("inspect", pruned, "--json");
+        foreach (ToolResult result in new[] { prune, inspect })
+        {
+            Assert.That(result.Json.GetProperty("coreType").GetString(), Is.EqualTo("I8"));
+            Assert.That(result.Json.GetProperty("elementType").GetString(), Is.Not.EqualTo("I8"));
+        }
+
+        Assert.That(inspect.Json.GetProperty("bytes").GetInt64(), Is.EqualTo(prune.Json.GetProperty("bytes").GetInt64()));
+        Assert.That((await Tool.RunAsync("inspect", pruned)).Output, Does.Contain("7 pruned linears, 2:4 in Int8 with "));
+        ToolResult export = await Tool.RunAsync("export", pruned, "--format", "dense", "--out", pruned + "-dense");
+        Assert.That(export.Code, Is.Zero, export.ToString());
+        Assert.That(await NllAsync(pruned + "-dense"), Is.EqualTo(await NllAsync(pruned)).Within(1e-3));
+    }
+
     [TestCase("magnitude")]
     [TestCase("wanda")]
     [TestCase("nowag-p")]

@@ -1,6 +1,7 @@
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
 using Armor.Core.Pruning.Planning;
+using Armor.Runtime.Checkpoints;
 using TorchSharp;
 
 namespace Armor.Core.Tests.Pruning;
@@ -24,10 +25,12 @@ public class ModelPrunerResumeTests
     [TearDown]
     public void DeleteFolder() => folder.Dispose();
 
-    [Test]
-    public void ARunInterruptedAnywhereGivesTheSameBytes([Values] CalibrationMode mode)
+    [TestCase(CalibrationMode.Dense, null)]
+    [TestCase(CalibrationMode.Sequential, null)]
+    [TestCase(CalibrationMode.Sequential, TensorElementType.Int8)]
+    public void ARunInterruptedAnywhereGivesTheSameBytes(CalibrationMode mode, TensorElementType? core)
     {
-        ModelPrunerOptions options = Resume with { Calibration = mode };
+        ModelPrunerOptions options = Resume with { Calibration = mode, CoreStorage = core };
         ModelPruningReport whole = Run("whole", options);
         // In and between groups of linears, in the first layer and in the last.
         foreach (int stop in new[] { 0, 1, 3, 6, 7, 12, 13 })
@@ -176,6 +179,9 @@ public class ModelPrunerResumeTests
         Assert.That(
             () => Run("out", Resume with { TokensPerBatch = 32 }),
             Throws.TypeOf<IOException>().With.Message.Contains("option TokensPerBatch: was 23, is 32"));
+        Assert.That(
+            () => Run("out", Resume with { CoreStorage = TensorElementType.Int8 }),
+            Throws.TypeOf<IOException>().With.Message.Contains("option CoreStorage: was as the rest, is Int8"));
         Assert.That(
             () => Run("out", Resume with { MaxSamples = 3 }),
             Throws.TypeOf<IOException>().With.Message.Contains("calibration: was 8 sequences"));

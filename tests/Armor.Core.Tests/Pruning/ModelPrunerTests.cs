@@ -104,6 +104,21 @@ public class ModelPrunerTests
     }
 
     [Test]
+    public async Task QuantisedCoresAreStoredAndReported()
+    {
+        ModelPruningReport report = await ModelPruner.PruneTokensAsync(model, output, TinyLlama.Sequences(4), Quick with { CoreStorage = TensorElementType.Int8 });
+        using ArmorCheckpoint pruned = ArmorCheckpoint.Open(output);
+        Assert.That((pruned.ElementType, pruned.CoreType), Is.EqualTo((report.Storage, report.CoreStorage)));
+        Assert.That((report.Storage, report.CoreStorage), Is.EqualTo((TensorElementType.Float16, TensorElementType.Int8)));
+        foreach (LinearPruningReport linear in report.Linears)
+        {
+            ArmorLayer layer = pruned.ReadLayer(linear.Name);
+            Assert.That(layer.Core.IsQuantised);
+            Assert.That(linear.Bytes, Is.EqualTo(layer.StorageBytes(TensorElementType.Float16, TensorElementType.Int8)));
+        }
+    }
+
+    [Test]
     public async Task LaterLinearsAreCalibratedOnStoredValues()
     {
         // A weight stored coarsely changes the activations after it, and so the following linears' statistics.
@@ -111,8 +126,11 @@ public class ModelPrunerTests
         var fine = new Recording();
         await Run(coarse, new ModelPrunerOptions { Storage = TensorElementType.BFloat16 }, folder.File("coarse"));
         await Run(fine, new ModelPrunerOptions { Storage = TensorElementType.Float32 }, folder.File("fine"));
+        var quantised = new Recording();
+        await Run(quantised, new ModelPrunerOptions { Storage = TensorElementType.Float32, CoreStorage = TensorElementType.Int8 }, folder.File("quantised"));
         Assert.That(coarse.Diagonals[0], Is.EqualTo(fine.Diagonals[0]), "q of layer 0 sees the embedding alone");
         Assert.That(coarse.Diagonals[3], Is.Not.EqualTo(fine.Diagonals[3]), "o of layer 0 sees q, k and v as stored");
+        Assert.That(quantised.Diagonals[3], Is.Not.EqualTo(fine.Diagonals[3]));
     }
 
     [Test]
@@ -122,8 +140,9 @@ public class ModelPrunerTests
         Assert.That(() => Prune([], Quick), Throws.TypeOf<CalibrationException>().With.Message.Contains("found none"));
         Assert.That(() => Prune([[1]], Quick), Throws.TypeOf<CalibrationException>().With.Message.Contains("shorter"));
         Assert.That(
-            () => Prune(sequences, Quick with { MaxSamples = 0, TokensPerBatch = 0, Storage = TensorElementType.Int64 }),
-            Throws.ArgumentException.With.Message.Contains("MaxSamples").And.Message.Contains("TokensPerBatch").And.Message.Contains("Storage"));
+            () => Prune(sequences, Quick with { MaxSamples = 0, TokensPerBatch = 0, Storage = TensorElementType.Int64, CoreStorage = TensorElementType.BFloat16 }),
+            Throws.ArgumentException.With.Message.Contains("MaxSamples").And.Message.Contains("TokensPerBatch").And.Message.Contains("found Int64")
+                .And.Message.Contains("CoreStorage must be Int8 or null; found BFloat16"));
         Assert.That(
             () => ModelPruner.PruneAsync(model, output, Array.Empty<string>()),
             Throws.InstanceOf<IOException>().With.Message.Contains("tokenizer"));
@@ -150,12 +169,16 @@ public class ModelPrunerTests
     [TestCase(PruningMethod.Armor, TensorElementType.Float32, 5_000L)]
     [TestCase(PruningMethod.Dense24, TensorElementType.Float32, 1L)]
     [TestCase(PruningMethod.Wanda, TensorElementType.Float16, 9_000L, "4:8")]
-    public async Task TheEstimateKnowsTheSizeOfTheOutput(PruningMethod method, TensorElementType source, long shard, string pattern = "2:4")
+    [TestCase(PruningMethod.Armor, TensorElementType.BFloat16, 5_000L, "2:4", TensorElementType.Int8)]
+    [TestCase(PruningMethod.Wanda, TensorElementType.Float32, 1L, "4:8", TensorElementType.Int8)]
+    public async Task TheEstimateKnowsTheSizeOfTheOutput(
+        PruningMethod method, TensorElementType source, long shard, string pattern = "2:4", TensorElementType? core = null)
     {
         TinyLlama.Write(model, type: source);
         ModelPrunerOptions options = Quick with
         {
             ShardBytes = shard,
+            CoreStorage = core,
             Pruner = Quick.Pruner with { Method = method, Pattern = SparsityPattern.Parse(pattern) },
         };
         PruningEstimate estimate = await ModelPruner.EstimateTokensAsync(model, output, TinyLlama.Sequences(4), options);

@@ -33,6 +33,15 @@ public sealed class StorageRangeTests
         Assert.That((rounded.OutputWrapper, note), Is.EqualTo(((BlockDiagonalMatrix?)null, (string?)null)));
     }
 
+    [Test]
+    public void Scales_of_a_quantised_core_reach_beyond_float16()
+    {
+        ArmorLayer layer = Layer(3e8f, null, null);
+        (ArmorLayer rounded, string? note) = StorageRange.Round(layer, TensorElementType.Float16, TensorElementType.Int8);
+        Assert.That((rounded.OutputWrapper, note, rounded.Core.IsQuantised), Is.EqualTo(((BlockDiagonalMatrix?)null, (string?)null, true)));
+        Assert.That(rounded.Core.Values.ToArray().Max(), Is.EqualTo(layer.Core.Values.ToArray().Max()).Within(1).Percent);
+    }
+
     private static ArmorLayer Layer(float scale, int? block, int? input)
     {
         var random = new Random(7);

@@ -92,7 +92,7 @@ public class FactorTrainerTests
         new([KeyValuePair.Create("linear", RandomLayers.Create(4, 8, 2, 4, SparsityPattern.TwoFour))]);
 
     private static FactorTrainer Create(TrainableFactors factors, RecoveryOptions options, int steps, Func<int, double> accumulate, Func<double> measure) =>
-        new(factors, TensorElementType.Float16, new TrainingPlan(steps, 0.01, options), accumulate, measure, CancellationToken.None);
+        new(factors, (TensorElementType.Float16, TensorElementType.Float16), new TrainingPlan(steps, 0.01, options), accumulate, measure, CancellationToken.None);
 
     private static float[] Values(TrainableFactors factors) => factors.Values.data<float>().ToArray();
 }

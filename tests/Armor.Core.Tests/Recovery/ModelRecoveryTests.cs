@@ -166,6 +166,24 @@ public class ModelRecoveryTests
     }
 
     [Test]
+    public async Task QuantisedCoresAreRoundedAgainAndJudgedThatWay()
+    {
+        string quantised = folder.File("quantised");
+        await ModelPruner.PruneTokensAsync(dense, quantised, TinyLlama.Sequences(8), new ModelPrunerOptions
+        {
+            Pruner = ArmorPrunerOptions.Fast with { BlockSize = 8, Stages = [new PruningStage { Loss = StageLoss.Diagonal, PolishCycles = 2 }] },
+            TokensPerBatch = 64,
+            CoreStorage = TensorElementType.Int8,
+        });
+        RecoveryReport report = await ModelRecovery.RecoverTokensAsync(quantised, dense, output, TinyLlama.Sequences(32), Quick);
+        Assert.That(report.KlAfter, Is.LessThan(report.KlBefore));
+        Assert.That(report.KlAfter, Is.EqualTo(HeldOutKl(output)).Within(1e-5), "what is reported is what is stored");
+        using ArmorCheckpoint recovered = ArmorCheckpoint.Open(output);
+        Assert.That(recovered.CoreType, Is.EqualTo(TensorElementType.Int8));
+        recovered.VerifyChecksums();
+    }
+
+    [Test]
     public async Task APlainTwoFourModelStaysOne()
     {
         string plain = folder.File("plain");

@@ -48,14 +48,15 @@ public class TrainableLinearTests
         Assert.That(factors.Count, Is.EqualTo(layer.StorageBytes(TensorElementType.Float32) / 4 - (layer.Core.Mask.Length / 4)).Within(1));
     }
 
-    [Test]
-    public void StoredValuesAreJudgedAndExactOnesComeBack()
+    [TestCase(TensorElementType.BFloat16)]
+    [TestCase(TensorElementType.Int8)]
+    public void StoredValuesAreJudgedAndExactOnesComeBack(TensorElementType core)
     {
         ArmorLayer layer = RandomLayers.Create(8, 16, 4, 8, SparsityPattern.TwoFour);
         using var scope = NewDisposeScope();
         using var factors = new TrainableFactors([KeyValuePair.Create("linear", layer)]);
-        float[] seen = factors.AsStored(TensorElementType.BFloat16, () => factors.ToLayers()[0].Value.ToDense());
-        Assert.That(seen, Is.EqualTo(layer.RoundedTo(TensorElementType.BFloat16).ToDense()));
+        float[] seen = factors.AsStored(TensorElementType.BFloat16, core, () => factors.ToLayers()[0].Value.ToDense());
+        Assert.That(seen, Is.EqualTo(layer.RoundedTo(TensorElementType.BFloat16, core).ToDense()));
         ArmorLayer back = factors.ToLayers()[0].Value;
         Assert.That(back.ToDense(), Is.EqualTo(layer.ToDense()));
         Assert.That(back.Core.Mask.ToArray(), Is.EqualTo(layer.Core.Mask.ToArray()));

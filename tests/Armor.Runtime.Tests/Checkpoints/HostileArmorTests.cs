@@ -10,8 +10,10 @@ public class HostileArmorTests
     private const string Input = TinyModel.First + ".armor.input_blocks";
     private const string Output = TinyModel.First + ".armor.output_blocks";
 
-    [TestCase("\"version\": 1", "\"version\": 2", "version", "1", "2")]
-    [TestCase("\"version\": 1", "\"version\": \"1\"", "version", "1", "\"1\"")]
+    [TestCase("\"version\": 1", "\"version\": 3", "version", "1 or 2", "3")]
+    [TestCase("\"version\": 1", "\"version\": \"1\"", "version", "1 or 2", "\"1\"")]
+    [TestCase("\"version\": 1", "\"version\": 2", "core_element_type", "\"I8\"", "nothing")]
+    [TestCase("\"version\": 1", "\"version\": 1, \"core_element_type\": \"I8\"", "core_element_type", "nothing", "\"I8\"")]
     [TestCase("\"pattern\": \"2:4\"", "\"pattern\": \"4:4\"", "pattern", "\"N:M\" with 1 ≤ N < M ≤ 16", "\"4:4\"")]
     [TestCase("\"pattern\": \"2:4\"", "\"pattern\": 24", "pattern", "\"N:M\" with 1 ≤ N < M ≤ 16", "24")]
     [TestCase("\"crc32c\"", "\"md5\"", "checksum", "\"crc32c\"", "\"md5\"")]
@@ -32,6 +34,8 @@ public class HostileArmorTests
         yield return Part("MaskMissing", list => list.RemoveAll(t => t.Name == Mask), Mask, "the tensor is missing", "a tensor of this name");
         yield return Part("ValuesMissing", list => list.RemoveAll(t => t.Name == Values), null, "the core's values are missing", Values);
         yield return Part("Unknown", list => list.Add(new(TinyModel.First + ".armor.extra", TensorElementType.UInt8, [1])), TinyModel.First + ".armor.extra", "the ARMOR tensor is unknown", "core_values, core_mask, input_blocks or output_blocks");
+        yield return Part("ScalesOfAnotherVersion", list => list.Add(new(TinyModel.First + ".armor.core_scales", TensorElementType.BFloat16, [8, 1])), TinyModel.First + ".armor.core_scales", "the ARMOR tensor is unknown", "core_values, core_mask, input_blocks or output_blocks");
+        yield return Part("ValuesOfAnotherVersion", Change(Values, TensorElementType.Int8, 8, 6), Values, "type or shape does not agree with the core", "F32 [8, 6]");
         yield return Part("DenseToo", list => list.Add(new(TinyModel.First + ".weight", TensorElementType.Float32, [8, 12])), TinyModel.First + ".weight", "the linear is stored both dense and pruned", "no dense weight");
         yield return Part("ValuesFlat", Change(Values, TensorElementType.Float32, 48), Values, "the shape is not that of a core's values", null);
         yield return Part("ValuesOdd", Change(Values, TensorElementType.Float32, 16, 3), Values, "the shape is not that of a core's values", null);
@@ -125,10 +129,11 @@ public class HostileArmorTests
         }
     }
 
-    [Test]
-    public void DamagedFoldersNeverFailOtherwise()
+    [TestCase(null)]
+    [TestCase(TensorElementType.Int8)]
+    public void DamagedFoldersNeverFailOtherwise(TensorElementType? coreType)
     {
-        using var folder = Armor();
+        using var folder = Armor(coreType);
         var path = folder.File("armor/model.safetensors");
         var valid = File.ReadAllBytes(path);
         var header = (int)BitConverter.ToInt64(valid) + 8;
@@ -157,16 +162,16 @@ public class HostileArmorTests
         Assert.That(refused, Is.InRange(500, 999));
     }
 
-    private static TemporaryFolder Armor()
+    internal static TemporaryFolder Armor(TensorElementType? coreType = null)
     {
         var folder = new TemporaryFolder();
         TinyModel.WriteDense(folder.File("dense"));
-        TinyModel.WriteArmor(folder.File("dense"), folder.File("armor"));
+        TinyModel.WriteArmor(folder.File("dense"), folder.File("armor"), coreType: coreType);
         return folder;
     }
 
     /// <summary>Replaces the weights by zeros of changed shapes, with right checksums.</summary>
-    private static void Rewrite(TemporaryFolder folder, Action<List<TensorDescription>> change, bool checksums, Action<Dictionary<string, string>> changeMetadata)
+    internal static void Rewrite(TemporaryFolder folder, Action<List<TensorDescription>> change, bool checksums, Action<Dictionary<string, string>> changeMetadata)
     {
         var path = folder.File("armor/model.safetensors");
         List<TensorDescription> tensors;
@@ -189,9 +194,9 @@ public class HostileArmorTests
         writer.Commit();
     }
 
-    private static Action<List<TensorDescription>> Change(string name, TensorElementType type, params long[] shape)
+    internal static Action<List<TensorDescription>> Change(string name, TensorElementType type, params long[] shape)
         => list => list[list.FindIndex(t => t.Name == name)] = new TensorDescription(name, type, shape);
 
-    private static TestCaseData Part(string name, Action<List<TensorDescription>> change, string? tensor, string problem, string? expected)
+    internal static TestCaseData Part(string name, Action<List<TensorDescription>> change, string? tensor, string problem, string? expected)
         => new TestCaseData(change, tensor, problem, expected).SetArgDisplayNames(name);
 }

@@ -45,9 +45,9 @@ internal static class TinyModel
             ? Generators.RandomLayer(8, 12, wrapped ? 4 : null, wrapped ? 6 : null, 7)
             : Generators.RandomLayer(12, 8, null, wrapped ? 2 : null, 8);
 
-    public static void WriteArmor(string dense, string output, TensorElementType type = TensorElementType.Float32, bool wrapped = true)
+    public static void WriteArmor(string dense, string output, TensorElementType type = TensorElementType.Float32, bool wrapped = true, TensorElementType? coreType = null)
     {
         using var source = CheckpointFolder.Open(dense);
-        ArmorCheckpointWriter.Write(source, output, Linears, type, linear => Layer(linear, wrapped));
+        ArmorCheckpointWriter.Write(source, output, Linears, type, linear => Layer(linear, wrapped), coreType: coreType);
     }
 }

@@ -20,12 +20,12 @@ internal sealed record DiskPlan(long OutputBytes, long PartBytes, long Activatio
     public static DiskPlan For(CheckpointFolder checkpoint, ModelConfiguration configuration, ModelPrunerOptions options, TensorElementType storage, MemoryPlan memory)
     {
         ArmorLayerDescription[] layers = [.. Enumerable.Range(0, configuration.LayerCount).SelectMany(layer =>
-            ModelShapes.Linears(configuration).Select(linear => Describe(ModelShapes.LayerPrefix(layer) + linear.Name, linear, options.Pruner, storage)))];
+            ModelShapes.Linears(configuration).Select(linear => Describe(ModelShapes.LayerPrefix(layer) + linear.Name, linear, options, storage)))];
 
         // A stream lies in two files while it moves from one layer boundary to the next.
         long activations = configuration.LayerCount > 1 || memory.StreamBytes < memory.StreamTotal ? 2 * memory.StreamTotal : 0;
         return new DiskPlan(
-            ArmorCheckpointWriter.OutputBytes(checkpoint, layers, storage, options.Pruner.Pattern, options.ShardBytes),
+            ArmorCheckpointWriter.OutputBytes(checkpoint, layers, storage, options.Pruner.Pattern, options.ShardBytes, options.CoreStorage),
             layers.Sum(layer => layer.Bytes + PartHeader),
             activations + Math.Max(0, memory.KeptTotal - memory.KeptBytes));
     }
@@ -57,12 +57,14 @@ internal sealed record DiskPlan(long OutputBytes, long PartBytes, long Activatio
         }
     }
 
-    private static ArmorLayerDescription Describe(string name, LinearDescription linear, ArmorPrunerOptions options, TensorElementType storage)
+    private static ArmorLayerDescription Describe(string name, LinearDescription linear, ModelPrunerOptions run, TensorElementType storage)
     {
+        ArmorPrunerOptions options = run.Pruner;
         BlockSizes sizes = options.Method == PruningMethod.Armor ? BlockSizes.For(options, linear.Rows, linear.Columns) : default;
         long elements = (long)linear.Rows * linear.Columns;
-        long values = ((long)linear.Rows * options.Pattern.KeptOf(linear.Columns)) + ((long)linear.Rows * (sizes.Output ?? 0)) + ((long)linear.Columns * (sizes.Input ?? 0));
+        long wrappers = ((long)linear.Rows * (sizes.Output ?? 0)) + ((long)linear.Columns * (sizes.Input ?? 0));
+        long core = SparseCore.StorageBytes(linear.Rows, linear.Columns, run.CoreStorage ?? storage, options.Pattern);
         return new ArmorLayerDescription(
-            name, linear.Rows, linear.Columns, sizes.Output, sizes.Input, (values * storage.ByteSize()) + ((long)linear.Rows * SparseCore.MaskRowBytes(linear.Columns)), elements * 2);
+            name, linear.Rows, linear.Columns, sizes.Output, sizes.Input, (wrappers * storage.ByteSize()) + core, elements * 2);
     }
 }

@@ -1,10 +1,11 @@
+using System.Runtime.InteropServices;
 using System.Text.Json;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 
 namespace Armor.Core.Pruning.Resuming;
 
-/// <summary>One finished linear in a workspace: a safetensors file of its three factors in their storage type, and its report in the metadata.</summary>
+/// <summary>One finished linear in a workspace: a safetensors file of its three factors as they are stored, and its report in the metadata.</summary>
 internal static class PartFile
 {
     /// <summary>How the files' names end.</summary>
@@ -15,6 +16,7 @@ internal static class PartFile
     private const string Input = "input_blocks";
     private const string Output = "output_blocks";
     private const string Values = "core_values";
+    private const string Scales = "core_scales";
     private const string Mask = "core_mask";
 
     /// <summary>Writes a part under another name, then renames it.</summary>
@@ -24,23 +26,38 @@ internal static class PartFile
     /// <param name="report">How the linear was pruned.</param>
     public static void Write(string path, ArmorLayer layer, TensorElementType type, LinearPruningReport report)
     {
+        SparseCore core = layer.Core;
         int maskBytes = (layer.Columns + 7) / 8;
         var tensors = new List<TensorDescription>();
         AddWrapper(Input, layer.InputWrapper);
         AddWrapper(Output, layer.OutputWrapper);
-        tensors.Add(new TensorDescription(Values, type, [layer.Rows, layer.Core.RowValueCount]));
+        tensors.Add(new TensorDescription(Values, core.IsQuantised ? TensorElementType.Int8 : type, [layer.Rows, core.RowValueCount]));
+        if (core.IsQuantised)
+        {
+            tensors.Add(new TensorDescription(Scales, TensorElementType.BFloat16, [layer.Rows, core.RowScaleCount]));
+        }
+
         tensors.Add(new TensorDescription(Mask, TensorElementType.UInt8, [layer.Rows, maskBytes]));
         var metadata = new Dictionary<string, string>
         {
             [ReportKey] = JsonSerializer.Serialize(report, ResumingJson.Default.LinearPruningReport),
-            [PatternKey] = layer.Core.Pattern.ToString(),
+            [PatternKey] = core.Pattern.ToString(),
         };
 
         using SafetensorsWriter writer = SafetensorsWriter.Create(path, tensors, metadata);
         WriteWrapper(Input, layer.InputWrapper);
         WriteWrapper(Output, layer.OutputWrapper);
-        writer.WriteFloat32(Values, layer.Core.Values.Span);
-        writer.Write(Mask, layer.Core.Mask.Span);
+        if (core.IsQuantised)
+        {
+            writer.Write(Values, MemoryMarshal.AsBytes(core.QuantisedValues.Span));
+            writer.WriteFloat32(Scales, core.Scales.Span);
+        }
+        else
+        {
+            writer.WriteFloat32(Values, core.Values.Span);
+        }
+
+        writer.Write(Mask, core.Mask.Span);
         writer.Commit();
 
         void AddWrapper(string name, BlockDiagonalMatrix? wrapper)
@@ -72,7 +89,11 @@ internal static class PartFile
             throw new CheckpointException(path, "not a finished linear; delete the file to prune it again", null, "a pattern N:M in the metadata", text ?? "none");
         }
 
-        var core = new SparseCore(report.Rows, report.Columns, file.ReadFloat32(Values), file.GetBytes(Mask).ToArray(), pattern);
+        byte[] mask = file.GetBytes(Mask).ToArray();
+        SparseCore core = file.Tensors.ContainsKey(Scales)
+            ? SparseCore.FromQuantised(
+                report.Rows, report.Columns, MemoryMarshal.Cast<byte, sbyte>(file.GetBytes(Values)).ToArray(), file.ReadFloat32(Scales), mask, pattern)
+            : new SparseCore(report.Rows, report.Columns, file.ReadFloat32(Values), mask, pattern);
         return (new ArmorLayer(ReadWrapper(Output), core, ReadWrapper(Input)), report);
 
         BlockDiagonalMatrix? ReadWrapper(string name) =>

@@ -45,6 +45,19 @@ public class PartFileTests
     }
 
     [Test]
+    public void AQuantisedCoreComesBackToTheLastBit()
+    {
+        using var folder = new TemporaryFolder();
+        string path = folder.File("part.safetensors");
+        ArmorLayer layer = RandomLayer(true, true).RoundedTo(TensorElementType.BFloat16, TensorElementType.Int8);
+        PartFile.Write(path, layer, TensorElementType.BFloat16, Report);
+        SparseCore read = PartFile.Read(path).Layer.Core;
+        Assert.That(read.QuantisedValues.ToArray(), Is.EqualTo(layer.Core.QuantisedValues.ToArray()));
+        AssertSame(read.Scales, layer.Core.Scales);
+        Assert.That(read.Mask.ToArray(), Is.EqualTo(layer.Core.Mask.ToArray()));
+    }
+
+    [Test]
     public void AFileThatIsNoPartIsNamed()
     {
         using var folder = new TemporaryFolder();

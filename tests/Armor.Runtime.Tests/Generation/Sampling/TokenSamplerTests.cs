@@ -125,9 +125,9 @@ public sealed class TokenSamplerTests
         float[] logits = [.. Enumerable.Range(0, 1000).Select(i => i * 7919 % 1000 / 100f)];
         Assert.Multiple(() =>
         {
-            Assert.That(Draw(GenerationOptions.Sampled), Is.EqualTo(new[] { 0, 0, 0, 0, 0, 0 }));
-            Assert.That(Draw(new GenerationOptions { Temperature = 1.5, TopK = 40 }), Is.EqualTo(new[] { 0, 0, 0, 0, 0, 0 }));
-            Assert.That(Draw(new GenerationOptions { Temperature = 1 }), Is.EqualTo(new[] { 0, 0, 0, 0, 0, 0 }));
+            Assert.That(Draw(GenerationOptions.Sampled), Is.EqualTo(new[] { 458, 494, 25, 272, 963, 940 }));
+            Assert.That(Draw(new GenerationOptions { Temperature = 1.5, TopK = 40 }), Is.EqualTo(new[] { 309, 926, 531, 173, 642, 235 }));
+            Assert.That(Draw(new GenerationOptions { Temperature = 1 }), Is.EqualTo(new[] { 741, 173, 284, 338, 39, 877 }));
         });
 
         int[] Draw(GenerationOptions options)
