@@ -10,11 +10,11 @@ public sealed partial class ArmorModel
     /// <summary>Continues several texts, which share every pass over the weights.</summary>
     /// <param name="prompts">Each as in <see cref="Generate"/>.</param>
     /// <param name="options">Null for the defaults.</param>
-    /// <param name="mostAtOnce">See the overload for tokens.</param>
-    /// <param name="progress">See the overload for tokens.</param>
+    /// <param name="mostAtOnce">See <see cref="GenerateTokenBatch"/>.</param>
+    /// <param name="progress">See <see cref="GenerateTokenBatch"/>.</param>
     /// <param name="cancellationToken">Checked between layers and tokens.</param>
     /// <returns>One result a prompt, in their order.</returns>
-    /// <inheritdoc cref="GenerateBatch(IReadOnlyList{IReadOnlyList{int}}, GenerationOptions?, int, IProgress{BatchUpdate}?, CancellationToken)" path="/exception"/>
+    /// <inheritdoc cref="GenerateTokenBatch" path="/exception"/>
     public IReadOnlyList<GenerationResult> GenerateBatch(
         IReadOnlyList<string> prompts,
         GenerationOptions? options = null,
@@ -24,13 +24,12 @@ public sealed partial class ArmorModel
     {
         ArgumentNullException.ThrowIfNull(prompts);
         var tokenizer = Tokenizer;
-        return GenerateBatch([.. prompts.Select(prompt => tokenizer.Encode(prompt))], options, mostAtOnce, progress, cancellationToken);
+        return GenerateTokenBatch([.. prompts.Select(prompt => tokenizer.Encode(prompt))], options, mostAtOnce, progress, cancellationToken);
     }
 
     /// <summary>
     /// Continues several sequences of tokens, which share every pass over the weights. A sequence that ends leaves the batch, and the next prompt takes
-    /// its place. Each gets the tokens that it would get alone, as far as <see cref="ForwardLogits(IReadOnlyList{GenerationSession}, ReadOnlySpan{int}, Span{float}, CancellationToken)"/>
-    /// gives the same logits.
+    /// its place. Each gets the tokens that it would get alone, as far as <see cref="ForwardBatch"/> gives the same logits.
     /// </summary>
     /// <param name="prompts">Each as in <see cref="Stream"/>.</param>
     /// <param name="options">Null for the defaults. The prompt of index i is continued with <see cref="GenerationOptions.Seed"/> + i.</param>
@@ -44,7 +43,7 @@ public sealed partial class ArmorModel
     /// <exception cref="InsufficientMemoryException">The sequences would not fit the machine's memory.</exception>
     /// <exception cref="CheckpointException">There are stop strings, and the folder has no tokenizer.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
-    public IReadOnlyList<GenerationResult> GenerateBatch(
+    public IReadOnlyList<GenerationResult> GenerateTokenBatch(
         IReadOnlyList<IReadOnlyList<int>> prompts,
         GenerationOptions? options = null,
         int mostAtOnce = 16,
@@ -77,7 +76,7 @@ public sealed partial class ArmorModel
             if (active.Count > 0)
             {
                 int[] tokens = [.. active.Select(sequence => sequence.Tokens[^1])];
-                ForwardLogits(
+                ForwardBatch(
                     active.ConvertAll(sequence => sequence.Session), tokens, logits.AsSpan(0, tokens.Length * Configuration.VocabularySize), cancellationToken);
                 for (var row = 0; row < active.Count; row++)
                 {

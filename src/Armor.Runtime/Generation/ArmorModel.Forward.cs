@@ -74,7 +74,7 @@ public sealed partial class ArmorModel
     /// <exception cref="InsufficientMemoryException">There is no memory for the keys and values of the tokens; nothing was computed.</exception>
     /// <exception cref="InvalidOperationException">Another thread computes in a session, or one is in the list twice.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
-    public void ForwardLogits(
+    public void ForwardBatch(
         IReadOnlyList<GenerationSession> sessions, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(sessions);

@@ -1,6 +1,7 @@
 using Armor.Runtime.Chat;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Kernels;
+using Armor.Runtime.Kernels.Cpu;
 using Armor.Runtime.Models;
 using Armor.Runtime.Tokenization;
 
@@ -15,11 +16,21 @@ public sealed partial class ArmorModel : IDisposable
     private readonly string _folder;
     private readonly ModelTokenizer? _tokenizer;
     private readonly TensorElementType _cacheType;
+    private readonly DecoderWeights _weights;
+    private readonly CpuBackend? _ownBackend;
     private volatile ForwardPass? _forward;
 
     private ArmorModel(
-        string folder, ModelConfiguration configuration, ForwardPass forward, ModelTokenizer? tokenizer, TensorElementType cacheType)
+        string folder,
+        ModelConfiguration configuration,
+        DecoderWeights weights,
+        CpuBackend? ownBackend,
+        ForwardPass forward,
+        ModelTokenizer? tokenizer,
+        TensorElementType cacheType)
     {
+        _weights = weights;
+        _ownBackend = ownBackend;
         _folder = folder;
         _tokenizer = tokenizer;
         _forward = forward;
@@ -54,10 +65,20 @@ public sealed partial class ArmorModel : IDisposable
         ArgumentException.ThrowIfNullOrEmpty(folder);
         options ??= new ArmorModelOptions();
         options.Validate();
-        var (configuration, weights) = WeightReader.Read(folder, options.Backend, cancellationToken);
-        var tokenizer = ModelTokenizer.IsIn(folder) ? ModelTokenizer.Load(folder) : null;
-        var threads = (options.Backend as IThreadedBackend)?.Threads;
-        return new ArmorModel(folder, configuration, new ForwardPass(configuration, weights, options.Backend, threads), tokenizer, options.CacheType);
+        var ownBackend = options.Backend is null ? new CpuBackend() : null;
+        try
+        {
+            var tokenizer = ModelTokenizer.IsIn(folder) ? ModelTokenizer.Load(folder) : null;
+            var (configuration, weights) = WeightReader.Read(folder, options.Backend ?? ownBackend!, options.WeightType, cancellationToken);
+            var threads = ((options.Backend ?? ownBackend) as IThreadedBackend)?.Threads;
+            return new ArmorModel(
+                folder, configuration, weights, ownBackend, new ForwardPass(configuration, weights, threads), tokenizer, options.CacheType);
+        }
+        catch
+        {
+            ownBackend?.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Starts an empty sequence, for <c>ForwardLogits</c> or <see cref="Stream"/>.</summary>
@@ -75,6 +96,11 @@ public sealed partial class ArmorModel : IDisposable
         return session;
     }
 
-    /// <summary>Lets go of the weights. A generation under way ends with an <see cref="ObjectDisposedException"/> at its next token.</summary>
-    public void Dispose() => _forward = null;
+    /// <summary>Gives the weights' memory back. A generation under way ends with an <see cref="ObjectDisposedException"/>.</summary>
+    public void Dispose()
+    {
+        _forward = null;
+        _weights.Dispose();
+        _ownBackend?.Dispose();
+    }
 }

@@ -7,11 +7,13 @@ namespace Armor.Runtime.Generation;
 /// <summary>How a model is loaded and run.</summary>
 public sealed record ArmorModelOptions
 {
-    /// <summary>
-    /// What multiplies by the weights; stays the caller's, and may be shared by several models.
-    /// </summary>
-    /// <value>The default is a <see cref="SimdBackend"/>.</value>
-    public IKernelBackend Backend { get; init; } = new SimdBackend();
+    /// <summary>What multiplies by the weights; stays the caller's, and may be shared by several models.</summary>
+    /// <value>The default, null, is a <see cref="CpuBackend"/> of the model's own with its default options.</value>
+    public IKernelBackend? Backend { get; init; }
+
+    /// <summary>The type in which the weights are held: float32, bfloat16 or float16.</summary>
+    /// <value>The default, null, is the type in which each is stored (float32 for float64), so that nothing is rounded.</value>
+    public TensorElementType? WeightType { get; init; }
 
     /// <summary>
     /// The type of the keys and values that sessions keep: float32, or float16 for half the memory and logits that differ in their third digit after the
@@ -25,9 +27,9 @@ public sealed record ArmorModelOptions
     public void Validate()
     {
         List<string> violations = [];
-        if (Backend is null)
+        if (WeightType is not (null or TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16))
         {
-            violations.Add("Backend must not be null.");
+            violations.Add($"WeightType must be Float32, BFloat16 or Float16; found {WeightType}.");
         }
 
         if (CacheType is not (TensorElementType.Float32 or TensorElementType.Float16))

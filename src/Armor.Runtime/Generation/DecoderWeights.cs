@@ -1,3 +1,5 @@
+using Armor.Runtime.Kernels;
+
 namespace Armor.Runtime.Generation;
 
 /// <summary>The weights of one decoder layer. Norms are what they multiply by, offsets included.</summary>
@@ -31,8 +33,23 @@ internal sealed record DecoderLayerWeights
 }
 
 /// <summary>All weights of a model.</summary>
-/// <param name="Embedding">[vocabulary, hidden].</param>
+/// <param name="Embedding">[vocabulary, hidden], dense.</param>
 /// <param name="Layers">In order.</param>
 /// <param name="FinalNorm">[hidden].</param>
-/// <param name="Head">[vocabulary, hidden]; shares the embedding's array where it is tied.</param>
-internal sealed record DecoderWeights(float[] Embedding, IReadOnlyList<DecoderLayerWeights> Layers, float[] FinalNorm, LinearWeight Head);
+/// <param name="Head">[vocabulary, hidden]; has the embedding's weight where it is tied.</param>
+/// <param name="Matrices">Every matrix once, to be disposed of with the model.</param>
+internal sealed record DecoderWeights(
+    KernelWeight Embedding, IReadOnlyList<DecoderLayerWeights> Layers, float[] FinalNorm, LinearWeight Head, IReadOnlyList<KernelWeight> Matrices)
+    : IDisposable
+{
+    /// <summary>The memory that the matrices take.</summary>
+    public long Bytes => Matrices.Sum(matrix => matrix.Bytes);
+
+    public void Dispose()
+    {
+        foreach (var matrix in Matrices)
+        {
+            matrix.Dispose();
+        }
+    }
+}

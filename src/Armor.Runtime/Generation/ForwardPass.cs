@@ -5,7 +5,7 @@ using Armor.Runtime.Models;
 namespace Armor.Runtime.Generation;
 
 /// <summary>The decoder's forward pass over a kernel backend. Holds nothing that changes, so that any number of sessions may share it.</summary>
-internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeights weights, IKernelBackend backend, IKernelThreads? threads)
+internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeights weights, IKernelThreads? threads)
 {
     private readonly RotaryEmbedding _rotary = new(configuration);
     private readonly Stack<ForwardBuffers> _idle = [];
@@ -50,7 +50,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         for (var row = 0; row < tokens.Length; row++)
         {
             var embedded = Row(buffers.Residual, row, configuration.HiddenSize);
-            Row(weights.Embedding, tokens[row], configuration.HiddenSize).CopyTo(embedded);
+            weights.Embedding.CopyRow(tokens[row], embedded);
             if (configuration.EmbeddingScale != 1)
             {
                 RowMath.Scale(embedded, configuration.EmbeddingScale);
@@ -74,7 +74,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
     {
         var hidden = configuration.HiddenSize;
         Normalize(buffers.Residual.AsSpan(firstRow * hidden, rows * hidden), weights.FinalNorm, buffers.Normed);
-        weights.Head.Multiply(backend, buffers.Normed.AsSpan(0, rows * hidden), rows, logits);
+        weights.Head.Multiply(buffers.Normed.AsSpan(0, rows * hidden), rows, logits);
         if (configuration.LogitSoftCap is { } cap)
         {
             RowMath.SoftCap(logits, cap);
@@ -92,9 +92,9 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         var keys = buffers.Keys.AsSpan(0, rows * configuration.KeyValueSize);
         var values = buffers.Values.AsSpan(0, keys.Length);
         Normalize(residual, own.AttentionNorm, normed);
-        own.Query.Multiply(backend, normed, rows, queries);
-        own.Key.Multiply(backend, normed, rows, keys);
-        own.Value.Multiply(backend, normed, rows, values);
+        own.Query.Multiply(normed, rows, queries);
+        own.Key.Multiply(normed, rows, keys);
+        own.Value.Multiply(normed, rows, values);
         var rotations = configuration.HasLocalRotation(layer) ? buffers.LocalRotations : buffers.Rotations;
         NormalizeAndRotate(queries, own.QueryNorm, configuration.AttentionHeadCount, rotations);
         NormalizeAndRotate(keys, own.KeyNorm, configuration.KeyValueHeadCount, rotations);
@@ -109,7 +109,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         }
 
         buffers.Attention.Attend(layer, buffers.Queries, buffers.Context);
-        own.AttentionOutput.Multiply(backend, context, rows, added);
+        own.AttentionOutput.Multiply(context, rows, added);
         AddNormed(added, own.AttentionOutputNorm, residual);
     }
 
@@ -119,7 +119,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         var normed = buffers.Normed.AsSpan(0, residual.Length);
         var added = buffers.Added.AsSpan(0, residual.Length);
         Normalize(residual, own.MlpNorm, normed);
-        own.FeedForward.Run(backend, normed, rows, buffers, added);
+        own.FeedForward.Run(normed, rows, buffers, added);
         AddNormed(added, own.MlpOutputNorm, residual);
     }
 

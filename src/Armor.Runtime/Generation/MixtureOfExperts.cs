@@ -1,4 +1,3 @@
-using Armor.Runtime.Kernels;
 using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Generation;
@@ -9,11 +8,11 @@ namespace Armor.Runtime.Generation;
 /// </summary>
 internal sealed class MixtureOfExperts(ExpertConfiguration configuration, LinearWeight router, IReadOnlyList<FeedForward> experts) : FeedForward
 {
-    public override void Run(IKernelBackend backend, ReadOnlySpan<float> input, int rows, ForwardBuffers buffers, Span<float> output)
+    public override void Run(ReadOnlySpan<float> input, int rows, ForwardBuffers buffers, Span<float> output)
     {
         var hidden = router.Columns;
         var weights = buffers.RouterWeights.AsSpan(0, rows * configuration.Count);
-        router.Multiply(backend, input, rows, weights);
+        router.Multiply(input, rows, weights);
         for (var row = 0; row < rows; row++)
         {
             Choose(weights.Slice(row * configuration.Count, configuration.Count));
@@ -39,7 +38,7 @@ internal sealed class MixtureOfExperts(ExpertConfiguration configuration, Linear
             }
 
             var added = buffers.ExpertOutput.AsSpan(0, count * hidden);
-            experts[expert].Run(backend, buffers.ExpertInput.AsSpan(0, count * hidden), count, buffers, added);
+            experts[expert].Run(buffers.ExpertInput.AsSpan(0, count * hidden), count, buffers, added);
             for (var i = 0; i < count; i++)
             {
                 var weight = weights[(chosen[i] * configuration.Count) + expert];

@@ -5,44 +5,59 @@ using Armor.Runtime.Models;
 namespace Armor.Runtime.Generation;
 
 /// <summary>
-/// Reads a verified checkpoint into the form that the forward pass uses: pruned linears as their factors, all else as float32. Every value is
-/// checked to be finite, and every linear to be something that the backend can multiply by.
+/// Reads a verified checkpoint into the form that the forward pass uses: matrices prepared by the backend, norms and biases as float32. Every value
+/// is checked to be finite. One matrix at a time is read, in pieces, so that loading takes little more memory than the loaded model.
 /// </summary>
-internal sealed class WeightReader(CheckpointFolder checkpoint, ArmorCheckpoint? armor, IKernelBackend backend, CancellationToken cancellationToken)
+internal sealed class WeightReader(
+    CheckpointFolder checkpoint, ArmorCheckpoint? armor, IKernelBackend backend, TensorElementType? weightType, CancellationToken cancellationToken)
 {
     private const string WeightSuffix = ".weight";
 
     private readonly HashSet<string> _pruned = armor is null ? [] : [.. armor.PrunedLinears];
+    private readonly List<KernelWeight> _prepared = [];
 
     /// <summary>Opens a dense or ARMOR folder, verifies it and reads it whole; nothing stays open.</summary>
     /// <exception cref="CheckpointException">A rule of the checkpoint is broken.</exception>
     /// <exception cref="NotSupportedException">The backend cannot multiply by a linear of the model.</exception>
     public static (ModelConfiguration Configuration, DecoderWeights Weights) Read(
-        string folder, IKernelBackend backend, CancellationToken cancellationToken)
+        string folder, IKernelBackend backend, TensorElementType? weightType, CancellationToken cancellationToken)
     {
         if (ArmorCheckpoint.IsArmor(folder))
         {
             using var armor = ArmorCheckpoint.Open(folder);
             CheckpointVerification.Verify(armor);
-            return (armor.Base.Configuration, new WeightReader(armor.Base, armor, backend, cancellationToken).Read());
+            return (armor.Base.Configuration, new WeightReader(armor.Base, armor, backend, weightType, cancellationToken).ReadOrRelease());
         }
 
         using var checkpoint = CheckpointFolder.Open(folder);
         CheckpointVerification.Verify(checkpoint);
-        return (checkpoint.Configuration, new WeightReader(checkpoint, null, backend, cancellationToken).Read());
+        return (checkpoint.Configuration, new WeightReader(checkpoint, null, backend, weightType, cancellationToken).ReadOrRelease());
+    }
+
+    private DecoderWeights ReadOrRelease()
+    {
+        try
+        {
+            return Read();
+        }
+        catch
+        {
+            _prepared.ForEach(weight => weight.Dispose());
+            throw;
+        }
     }
 
     private DecoderWeights Read()
     {
         var configuration = checkpoint.Configuration;
         var (rows, columns) = (configuration.VocabularySize, configuration.HiddenSize);
-        var embedding = ReadMatrix(ModelShapes.Embedding);
+        var embedding = ReadEmbedding(rows, columns);
         var prefixes = Enumerable.Range(0, configuration.LayerCount).Select(ModelShapes.LayerPrefix);
         var layers = prefixes.Select(prefix => ReadLayer(configuration, prefix)).ToArray();
         var head = configuration.TieWordEmbeddings
-            ? Supported(new DenseLinear(embedding, rows, columns, null), ModelShapes.Embedding)
+            ? new LinearWeight(embedding, null)
             : ReadLinear(ModelShapes.Head[..^WeightSuffix.Length], rows, columns, hasBias: false);
-        return new DecoderWeights(embedding, layers, ReadNorm(ModelShapes.FinalNorm), head);
+        return new DecoderWeights(embedding, layers, ReadNorm(ModelShapes.FinalNorm), head, _prepared);
     }
 
     private DecoderLayerWeights ReadLayer(ModelConfiguration configuration, string prefix)
@@ -91,33 +106,59 @@ internal sealed class WeightReader(CheckpointFolder checkpoint, ArmorCheckpoint?
 
     private LinearWeight ReadLinear(string name, int rows, int columns, bool hasBias)
     {
-        cancellationToken.ThrowIfCancellationRequested();
         var bias = hasBias ? ReadTensor(name + ".bias") : null;
-        return Supported(
-            _pruned.Contains(name)
-                ? new FactorisedLinear(armor!.ReadLayer(name), bias)
-                : new DenseLinear(ReadTensor(name + WeightSuffix), rows, columns, bias),
-            name);
+        if (!_pruned.Contains(name))
+        {
+            return new LinearWeight(Prepare(name + WeightSuffix, rows, columns), bias);
+        }
+
+        cancellationToken.ThrowIfCancellationRequested();
+        var layer = armor!.ReadLayer(name);
+        var type = HeldAs(armor.ElementType);
+        return new LinearWeight(Prepare(name, () => backend.PrepareLayer(layer, type, cancellationToken)), bias);
     }
 
-    /// <summary>A matrix that is read row by row, and so dense.</summary>
-    private float[] ReadMatrix(string name)
+    /// <summary>The embedding is read row by row, and so dense.</summary>
+    private KernelWeight ReadEmbedding(int rows, int columns)
     {
-        var linear = name[..^WeightSuffix.Length];
-        return _pruned.Contains(linear) ? armor!.ReadLayer(linear).ToDense() : ReadTensor(name);
+        var linear = ModelShapes.Embedding[..^WeightSuffix.Length];
+        if (!_pruned.Contains(linear))
+        {
+            return Prepare(ModelShapes.Embedding, rows, columns);
+        }
+
+        var source = DenseWeightSource.FromMemory(armor!.ReadLayer(linear).ToDense(), rows, columns);
+        return Prepare(linear, () => backend.PrepareDense(source, HeldAs(armor.ElementType), cancellationToken));
     }
+
+    private KernelWeight Prepare(string tensor, int rows, int columns)
+    {
+        var type = HeldAs(checkpoint.GetTensor(tensor).ElementType);
+        return Prepare(tensor, () => backend.PrepareDense(new CheckpointRows(checkpoint, tensor, rows, columns), type, cancellationToken));
+    }
+
+    private KernelWeight Prepare(string name, Func<KernelWeight> prepare)
+    {
+        cancellationToken.ThrowIfCancellationRequested();
+        try
+        {
+            var weight = prepare();
+            _prepared.Add(weight);
+            return weight;
+        }
+        catch (NotSupportedException exception)
+        {
+            throw new NotSupportedException(
+                $"The backend \"{backend.Name}\" cannot multiply by {name} of {checkpoint.Folder}: {exception.Message}", exception);
+        }
+    }
+
+    private TensorElementType HeldAs(TensorElementType stored)
+        => weightType ?? (stored == TensorElementType.Float64 ? TensorElementType.Float32 : stored);
 
     private float[] ReadTensor(string name)
     {
         cancellationToken.ThrowIfCancellationRequested();
         return checkpoint.ReadFiniteFloat32(name);
-    }
-
-    private LinearWeight Supported(LinearWeight linear, string name)
-    {
-        var support = linear.SupportedBy(backend);
-        return support.IsSupported
-            ? linear
-            : throw new NotSupportedException($"The backend \"{backend.Name}\" cannot multiply by {name} of {checkpoint.Folder}: {support.Reason}");
     }
 }

@@ -4,10 +4,11 @@ using Armor.Runtime.Factorization;
 namespace Armor.Runtime.Kernels;
 
 /// <summary>
-/// Multiplies batches of inputs by weights. A backend says what it can do and never falls back silently: what it does not support it refuses.
-/// Each input of a batch is multiplied by itself, so results do not depend on the batch. Safe for use from several threads.
+/// Prepares weights to be multiplied by: each weight is packed once, in the form that the backend multiplies by fastest, and then used for as long as
+/// the model lives. A backend says what it can do and never falls back silently: what it does not support it refuses. Safe for use from several
+/// threads. Dispose of it after its weights.
 /// </summary>
-public interface IKernelBackend
+public interface IKernelBackend : IDisposable
 {
     /// <summary>The backend's name, for reports.</summary>
     string Name { get; }
@@ -18,41 +19,17 @@ public interface IKernelBackend
     /// <param name="elementType">The type in which the weight's values are held.</param>
     KernelSupport Supports(KernelOperation operation, KernelShape shape, TensorElementType elementType);
 
-    /// <summary>Multiplies by a factorised layer: y = A·(S·(B·x)).</summary>
-    /// <param name="layer">[d_out, d_in].</param>
-    /// <param name="input">[batch, d_in], row-major.</param>
-    /// <param name="batch">The number of inputs.</param>
-    /// <param name="output">[batch, d_out], row-major; must not overlap the input.</param>
-    /// <exception cref="ArgumentException">A length does not agree with the layer and the batch, or input and output overlap.</exception>
-    /// <exception cref="NotSupportedException">The backend does not support the shape.</exception>
-    void Multiply(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output);
+    /// <summary>Packs a dense weight: y = W·x.</summary>
+    /// <param name="source">[d_out, d_in]; read from several threads at once, and not after this method has returned.</param>
+    /// <param name="elementType">The type in which values are held; to a narrower type than the source's they are rounded.</param>
+    /// <param name="cancellationToken">Checked while packing.</param>
+    /// <exception cref="NotSupportedException">The backend does not support it; says why.</exception>
+    KernelWeight PrepareDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken = default);
 
-    /// <summary>Multiplies by a plain sparse core: y = S·x.</summary>
-    /// <param name="core">[d_out, d_in].</param>
-    /// <param name="input">[batch, d_in], row-major.</param>
-    /// <param name="batch">The number of inputs.</param>
-    /// <param name="output">[batch, d_out], row-major; must not overlap the input.</param>
-    /// <exception cref="ArgumentException">A length does not agree with the core and the batch, or input and output overlap.</exception>
-    /// <exception cref="NotSupportedException">The backend does not support the shape.</exception>
-    void Multiply(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output);
-
-    /// <summary>Multiplies by a block-diagonal wrapper: y = B·x.</summary>
-    /// <param name="matrix">[d, d].</param>
-    /// <param name="input">[batch, d], row-major.</param>
-    /// <param name="batch">The number of inputs.</param>
-    /// <param name="output">[batch, d], row-major; must not overlap the input.</param>
-    /// <exception cref="ArgumentException">A length does not agree with the matrix and the batch, or input and output overlap.</exception>
-    /// <exception cref="NotSupportedException">The backend does not support the shape.</exception>
-    void Multiply(BlockDiagonalMatrix matrix, ReadOnlySpan<float> input, int batch, Span<float> output);
-
-    /// <summary>Multiplies by a dense weight: y = W·x.</summary>
-    /// <param name="weight">[d_out, d_in], row-major.</param>
-    /// <param name="rows">d_out.</param>
-    /// <param name="columns">d_in.</param>
-    /// <param name="input">[batch, d_in], row-major.</param>
-    /// <param name="batch">The number of inputs.</param>
-    /// <param name="output">[batch, d_out], row-major; must not overlap input or weight.</param>
-    /// <exception cref="ArgumentException">A length does not agree with the sizes, or the output overlaps what is read.</exception>
-    /// <exception cref="NotSupportedException">The backend does not support the shape.</exception>
-    void MultiplyDense(ReadOnlySpan<float> weight, int rows, int columns, ReadOnlySpan<float> input, int batch, Span<float> output);
+    /// <summary>Packs a factorised weight: y = A·(S·(B·x)), or y = S·x where both wrappers are the identity.</summary>
+    /// <param name="layer">[d_out, d_in]; not used after this method has returned.</param>
+    /// <param name="elementType">The type in which values are held; to a narrower type they are rounded.</param>
+    /// <param name="cancellationToken">Checked while packing.</param>
+    /// <exception cref="NotSupportedException">The backend does not support it; says why.</exception>
+    KernelWeight PrepareLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken = default);
 }

@@ -3,7 +3,7 @@ using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Kernels;
 
-/// <summary>A backend over host memory: the public methods check sizes, overlap and support; the hooks of a derived class do the work.</summary>
+/// <summary>What backends have in common: the public methods check support, the hooks of a derived class do the work.</summary>
 public abstract class KernelBackend : IKernelBackend
 {
     /// <inheritdoc/>
@@ -17,20 +17,18 @@ public abstract class KernelBackend : IKernelBackend
             return KernelSupport.Unsupported($"{Name} knows no operation {operation}.");
         }
 
-        if (elementType != TensorElementType.Float32)
+        if (elementType is not (TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16))
         {
-            return KernelSupport.Unsupported($"{Name} multiplies by weights held as Float32, not as {elementType}.");
+            return KernelSupport.Unsupported($"{Name} multiplies by weights held as Float32, BFloat16 or Float16, not as {elementType}.");
         }
 
-        if (shape.Rows < 1 || shape.Columns < 1 || shape.Batch < 0 || shape.OutputBlock < 1 || shape.InputBlock < 1)
+        if (shape.Rows < 1 || shape.Columns < 1 || shape.OutputBlock < 1 || shape.InputBlock < 1)
         {
             return KernelSupport.Unsupported($"{shape} has a size below one.");
         }
 
         return operation switch
         {
-            KernelOperation.BlockDiagonal when shape.Rows != shape.Columns || shape.Columns % shape.InputBlock != 0
-                => KernelSupport.Unsupported($"{shape} is not a square of whole blocks."),
             KernelOperation.SparseCore or KernelOperation.Armor when shape.Columns % shape.Pattern.Group != 0
                 => KernelSupport.Unsupported($"A {shape.Pattern} matrix has a multiple of {shape.Pattern.Group} columns, not {shape.Columns}."),
             KernelOperation.Armor when shape.Rows % shape.OutputBlock != 0 || shape.Columns % shape.InputBlock != 0
@@ -40,95 +38,58 @@ public abstract class KernelBackend : IKernelBackend
     }
 
     /// <inheritdoc/>
-    public void Multiply(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output)
+    public KernelWeight PrepareDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        Require(KernelOperation.Dense, new KernelShape(source.Rows, source.Columns), elementType);
+        return PackDense(source, elementType, cancellationToken);
+    }
+
+    /// <inheritdoc/>
+    public KernelWeight PrepareLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(layer);
-        var shape = new KernelShape(layer.Rows, layer.Columns, batch, layer.OutputWrapper?.BlockSize ?? 1, layer.InputWrapper?.BlockSize ?? 1, layer.Core.Pattern);
-        Check(KernelOperation.Armor, shape, input, output);
-        MultiplyInternal(layer, input, batch, output);
+        var operation = OperationOf(layer);
+        Require(operation, KernelShape.Of(layer), elementType);
+        return PackLayer(layer, elementType, cancellationToken);
     }
 
     /// <inheritdoc/>
-    public void Multiply(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output)
+    public void Dispose()
     {
-        ArgumentNullException.ThrowIfNull(core);
-        Check(KernelOperation.SparseCore, new KernelShape(core.Rows, core.Columns, batch, Pattern: core.Pattern), input, output);
-        MultiplyInternal(core, input, batch, output);
+        Dispose(true);
+        GC.SuppressFinalize(this);
     }
 
-    /// <inheritdoc/>
-    public void Multiply(BlockDiagonalMatrix matrix, ReadOnlySpan<float> input, int batch, Span<float> output)
-    {
-        ArgumentNullException.ThrowIfNull(matrix);
-        Check(KernelOperation.BlockDiagonal, new KernelShape(matrix.Size, matrix.Size, batch, InputBlock: matrix.BlockSize), input, output);
-        MultiplyInternal(matrix, input, batch, output);
-    }
-
-    /// <inheritdoc/>
-    public void MultiplyDense(ReadOnlySpan<float> weight, int rows, int columns, ReadOnlySpan<float> input, int batch, Span<float> output)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(columns);
-        CheckLength(weight.Length, rows, columns, nameof(weight));
-        Check(KernelOperation.Dense, new KernelShape(rows, columns, batch), input, output);
-        if (output.Overlaps(weight))
-        {
-            throw new ArgumentException("The output overlaps the weight.", nameof(output));
-        }
-
-        MultiplyDenseInternal(weight, rows, columns, input, batch, output);
-    }
-
-    /// <summary>Multiplies by a factorised layer; everything is checked.</summary>
+    /// <summary>What a layer is: a plain core where both wrappers are the identity.</summary>
     /// <param name="layer">[d_out, d_in].</param>
-    /// <param name="input">[batch, d_in].</param>
-    /// <param name="batch">The number of inputs; may be zero.</param>
-    /// <param name="output">[batch, d_out]; its content is undefined before.</param>
-    protected abstract void MultiplyInternal(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output);
-
-    /// <summary>Multiplies by a sparse core; everything is checked.</summary>
-    /// <param name="core">[d_out, d_in].</param>
-    /// <param name="input">[batch, d_in].</param>
-    /// <param name="batch">The number of inputs; may be zero.</param>
-    /// <param name="output">[batch, d_out]; its content is undefined before.</param>
-    protected abstract void MultiplyInternal(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output);
-
-    /// <summary>Multiplies by a block-diagonal matrix; everything is checked.</summary>
-    /// <param name="matrix">[d, d].</param>
-    /// <param name="input">[batch, d].</param>
-    /// <param name="batch">The number of inputs; may be zero.</param>
-    /// <param name="output">[batch, d]; its content is undefined before.</param>
-    protected abstract void MultiplyInternal(BlockDiagonalMatrix matrix, ReadOnlySpan<float> input, int batch, Span<float> output);
-
-    /// <summary>Multiplies by a dense weight; everything is checked.</summary>
-    /// <param name="weight">[d_out, d_in].</param>
-    /// <param name="rows">d_out.</param>
-    /// <param name="columns">d_in.</param>
-    /// <param name="input">[batch, d_in].</param>
-    /// <param name="batch">The number of inputs; may be zero.</param>
-    /// <param name="output">[batch, d_out]; its content is undefined before.</param>
-    protected abstract void MultiplyDenseInternal(
-        ReadOnlySpan<float> weight, int rows, int columns, ReadOnlySpan<float> input, int batch, Span<float> output);
-
-    private static void CheckLength(int length, int count, int size, string parameter)
+    protected static KernelOperation OperationOf(ArmorLayer layer)
     {
-        if (length != (long)count * size)
-        {
-            throw new ArgumentException($"{count}×{size} are {(long)count * size} values, not {length}.", parameter);
-        }
+        ArgumentNullException.ThrowIfNull(layer);
+        return layer.OutputWrapper is null && layer.InputWrapper is null ? KernelOperation.SparseCore : KernelOperation.Armor;
     }
 
-    private void Check(KernelOperation operation, KernelShape shape, ReadOnlySpan<float> input, Span<float> output)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(shape.Batch, "batch");
-        CheckLength(input.Length, shape.Batch, shape.Columns, nameof(input));
-        CheckLength(output.Length, shape.Batch, shape.Rows, nameof(output));
-        if (output.Overlaps(input))
-        {
-            throw new ArgumentException("The output overlaps the input.", nameof(output));
-        }
+    /// <summary>Packs a dense weight; it is supported.</summary>
+    /// <param name="source">[d_out, d_in].</param>
+    /// <param name="elementType">The type in which values are held.</param>
+    /// <param name="cancellationToken">To be checked while packing.</param>
+    protected abstract KernelWeight PackDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken);
 
-        var support = Supports(operation, shape, TensorElementType.Float32);
+    /// <summary>Packs a factorised weight; it is supported.</summary>
+    /// <param name="layer">[d_out, d_in].</param>
+    /// <param name="elementType">The type in which values are held.</param>
+    /// <param name="cancellationToken">To be checked while packing.</param>
+    protected abstract KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken);
+
+    /// <summary>Gives back what the backend holds.</summary>
+    /// <param name="disposing">Whether <see cref="Dispose()"/> was called.</param>
+    protected virtual void Dispose(bool disposing)
+    {
+    }
+
+    private void Require(KernelOperation operation, KernelShape shape, TensorElementType elementType)
+    {
+        var support = Supports(operation, shape, elementType);
         if (!support.IsSupported)
         {
             throw new NotSupportedException(support.Reason);

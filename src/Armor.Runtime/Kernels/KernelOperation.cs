@@ -6,9 +6,6 @@ public enum KernelOperation
     /// <summary>A dense weight: y = W·x.</summary>
     Dense,
 
-    /// <summary>A block-diagonal wrapper: y = B·x.</summary>
-    BlockDiagonal,
-
     /// <summary>A plain sparse core: y = S·x.</summary>
     SparseCore,
 

@@ -30,7 +30,7 @@ public sealed class BatchTests
         {
             int[] tokens = Tokens(sessions.Length, vocabulary, random);
             var logits = new float[tokens.Length * vocabulary];
-            model.ForwardLogits(sessions, tokens, logits);
+            model.ForwardBatch(sessions, tokens, logits);
             for (int i = 0; i < tokens.Length; i++)
             {
                 var expected = new float[vocabulary];
@@ -49,7 +49,7 @@ public sealed class BatchTests
         GenerationSession[] sessions = [.. Enumerable.Range(0, 150).Select(_ => model.CreateSession())];
         int[] tokens = Tokens(150, vocabulary, new Random(1));
         var logits = new float[150 * vocabulary];
-        model.ForwardLogits(sessions, tokens, logits);
+        model.ForwardBatch(sessions, tokens, logits);
         for (int i = 0; i < 150; i += 29)
         {
             var expected = new float[vocabulary];
@@ -70,17 +70,17 @@ public sealed class BatchTests
         cancelled.Cancel();
         Assert.Multiple(() =>
         {
-            Assert.That(() => model.ForwardLogits([first, full], [1, 2], logits), Throws.ArgumentException.With.Message.Contains("of which 24 are taken"));
-            Assert.That(() => model.ForwardLogits([first, first], [1, 2], logits), Throws.InvalidOperationException.With.Message.Contains("twice"));
-            Assert.That(() => model.ForwardLogits([first, other.CreateSession()], [1, 2], logits), Throws.ArgumentException.With.Message.Contains("another model"));
-            Assert.That(() => model.ForwardLogits([first, model.CreateSession()], [1, 64], logits), Throws.InstanceOf<ArgumentOutOfRangeException>());
-            Assert.That(() => model.ForwardLogits([first], [1, 2], logits), Throws.ArgumentException.With.Message.Contains("found 2 tokens"));
-            Assert.That(() => model.ForwardLogits([first, model.CreateSession()], [1, 2], logits.AsSpan(1)), Throws.ArgumentException);
+            Assert.That(() => model.ForwardBatch([first, full], [1, 2], logits), Throws.ArgumentException.With.Message.Contains("of which 24 are taken"));
+            Assert.That(() => model.ForwardBatch([first, first], [1, 2], logits), Throws.InvalidOperationException.With.Message.Contains("twice"));
+            Assert.That(() => model.ForwardBatch([first, other.CreateSession()], [1, 2], logits), Throws.ArgumentException.With.Message.Contains("another model"));
+            Assert.That(() => model.ForwardBatch([first, model.CreateSession()], [1, 64], logits), Throws.InstanceOf<ArgumentOutOfRangeException>());
+            Assert.That(() => model.ForwardBatch([first], [1, 2], logits), Throws.ArgumentException.With.Message.Contains("found 2 tokens"));
+            Assert.That(() => model.ForwardBatch([first, model.CreateSession()], [1, 2], logits.AsSpan(1)), Throws.ArgumentException);
             Assert.That(
-                () => model.ForwardLogits([first, model.CreateSession()], [1, 2], logits, cancelled.Token), Throws.InstanceOf<OperationCanceledException>());
+                () => model.ForwardBatch([first, model.CreateSession()], [1, 2], logits, cancelled.Token), Throws.InstanceOf<OperationCanceledException>());
         });
         Assert.That(first.Length, Is.EqualTo(2));
-        Assert.That(() => model.ForwardLogits([first, model.CreateSession()], [1, 2], logits), Throws.Nothing);
+        Assert.That(() => model.ForwardBatch([first, model.CreateSession()], [1, 2], logits), Throws.Nothing);
         Assert.That(first.Length, Is.EqualTo(3));
     }
 
@@ -125,7 +125,7 @@ public sealed class BatchTests
         Assert.That(Generate([]), Is.Empty);
 
         IReadOnlyList<GenerationResult> Generate(int[][] prompts, int mostAtOnce = 2) =>
-            model.GenerateBatch(prompts, mostAtOnce: mostAtOnce, progress: new Synchronous(updates));
+            model.GenerateTokenBatch(prompts, mostAtOnce: mostAtOnce, progress: new Synchronous(updates));
     }
 
     [Test]

@@ -58,7 +58,7 @@ public sealed class CacheTests
             Assert.That(
                 () => model.GenerateTokens([1], options), Throws.TypeOf<InsufficientMemoryException>().With.Message.Contains("2147483647 positions"));
             Assert.That(() => model.StreamAsync([1], options), Throws.TypeOf<InsufficientMemoryException>());
-            Assert.That(() => model.GenerateBatch([[1], [2]], options with { MaxTokens = 1_500_000_000 }), Throws.TypeOf<InsufficientMemoryException>());
+            Assert.That(() => model.GenerateTokenBatch([[1], [2]], options with { MaxTokens = 1_500_000_000 }), Throws.TypeOf<InsufficientMemoryException>());
             Assert.That(() => model.CreateSession(int.MaxValue), Throws.TypeOf<InsufficientMemoryException>());
             Assert.That(model.GenerateTokens([1], options with { MaxTokens = 3, StopAtEndOfSequence = false }).Count(), Is.EqualTo(3));
         });
@@ -99,7 +99,7 @@ public sealed class CacheTests
 
         void Step()
         {
-            model.ForwardLogits(sessions, tokens, logits);
+            model.ForwardBatch(sessions, tokens, logits);
             model.ForwardLogits(tokens.AsSpan(0, 1), sessions[0], logits.AsSpan(0, configuration.VocabularySize));
         }
     }

@@ -8,7 +8,7 @@ namespace Armor.Core.Tests.Generation;
 /// <summary>A backend of a user's own, which knows dense weights only.</summary>
 internal class DenseOnlyBackend : KernelBackend
 {
-    private readonly SimdBackend inner = new();
+    private readonly CpuBackend inner = new(new CpuBackendOptions { Threads = 1 });
 
     public override string Name => "dense only";
 
@@ -19,19 +19,29 @@ internal class DenseOnlyBackend : KernelBackend
     {
     }
 
-    protected override void MultiplyDenseInternal(
-        ReadOnlySpan<float> weight, int rows, int columns, ReadOnlySpan<float> input, int batch, Span<float> output)
+    protected override KernelWeight PackDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken) =>
+        new Weight(this, inner.PrepareDense(source, elementType, cancellationToken));
+
+    protected override KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken) =>
+        throw new InvalidOperationException("Not supported, and called all the same.");
+
+    protected override void Dispose(bool disposing) => inner.Dispose();
+
+    private sealed class Weight(DenseOnlyBackend backend, KernelWeight inner)
+        : KernelWeight(inner.Operation, inner.Rows, inner.Columns, inner.ElementType, inner.Bytes)
     {
-        Multiplying(batch);
-        inner.MultiplyDense(weight, rows, columns, input, batch, output);
+        protected override void MultiplyChecked(ReadOnlySpan<float> input, int batch, Span<float> output)
+        {
+            backend.Multiplying(batch);
+            inner.Multiply(input, batch, output);
+        }
+
+        protected override void CopyRowChecked(int row, Span<float> destination) => inner.CopyRow(row, destination);
+
+        protected override void Dispose(bool disposing)
+        {
+            inner.Dispose();
+            base.Dispose(disposing);
+        }
     }
-
-    protected override void MultiplyInternal(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output) =>
-        throw new InvalidOperationException("Not supported, and called all the same.");
-
-    protected override void MultiplyInternal(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output) =>
-        throw new InvalidOperationException("Not supported, and called all the same.");
-
-    protected override void MultiplyInternal(BlockDiagonalMatrix matrix, ReadOnlySpan<float> input, int batch, Span<float> output) =>
-        throw new InvalidOperationException("Not supported, and called all the same.");
 }

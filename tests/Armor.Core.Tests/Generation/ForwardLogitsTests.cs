@@ -26,7 +26,7 @@ public sealed class ForwardLogitsTests
         string model = Write(family, pruned);
         var random = new Random(3);
         int[] tokens = [.. Enumerable.Range(0, 150).Select(_ => random.Next(FamilyModels.All[family].VocabularySize))];
-        AssertEqualsTorch(model, tokens, new SimdBackend());
+        AssertEqualsTorch(model, tokens, new CpuBackend());
     }
 
     [Test]
@@ -113,7 +113,7 @@ public sealed class ForwardLogitsTests
         string model = SharedData.Path($"models/{name}");
         string text = File.ReadAllText(SharedData.Path("text/eval/tinystories-eval.txt"))[..4000];
         int[] tokens = [.. ModelTokenizer.Load(model).Encode(text).Take(256)];
-        AssertEqualsTorch(pruned ? FamilyModels.WriteFactorised(model, folder.File("pruned")) : model, tokens, new SimdBackend());
+        AssertEqualsTorch(pruned ? FamilyModels.WriteFactorised(model, folder.File("pruned")) : model, tokens, new CpuBackend());
     }
 
     [Test]
@@ -122,7 +122,7 @@ public sealed class ForwardLogitsTests
         string model = RepositoryFolder.Path("assets/armor-tiny");
         string text = File.ReadAllText(Path.Combine(model, "evaluation.txt"));
         int[] tokens = [.. ModelTokenizer.Load(model).Encode(text).Take(160)];
-        AssertEqualsTorch(pruned ? FamilyModels.WriteFactorised(model, folder.File("pruned")) : model, tokens, new SimdBackend());
+        AssertEqualsTorch(pruned ? FamilyModels.WriteFactorised(model, folder.File("pruned")) : model, tokens, new CpuBackend());
     }
 
     private static void AssertEqualsTorch(string folder, int[] tokens, IKernelBackend backend)

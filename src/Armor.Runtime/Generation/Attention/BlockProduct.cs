@@ -53,7 +53,9 @@ internal static unsafe class BlockProduct
     {
         var width = Vector<float>.Count;
         var (a1, a2, a3) = ((nint)aStride, 2 * (nint)aStride, 3 * (nint)aStride);
-        var (c1, c2, c3) = (c + cStride, c + (2 * (nint)cStride), c + (3 * (nint)cStride));
+        var c1 = c + cStride;
+        var c2 = c1 + cStride;
+        var c3 = c2 + cStride;
         Vector<float> sum00 = default, sum01 = default, sum10 = default, sum11 = default;
         Vector<float> sum20 = default, sum21 = default, sum30 = default, sum31 = default;
         if (adds)

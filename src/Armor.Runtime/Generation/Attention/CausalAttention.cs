@@ -119,7 +119,9 @@ internal sealed unsafe class CausalAttention(ModelConfiguration configuration, I
         var parts = ScratchOf(block, pages);
         fixed (float* memory = scratch)
         {
-            var (queries, context, page) = (memory, memory + parts.Queries, memory + parts.Queries + parts.Context);
+            var queries = memory;
+            var context = queries + parts.Queries;
+            var page = context + parts.Context;
             var scores = page + parts.Page;
             CopyQueries(block, head, new Span<float>(queries, parts.Queries));
             for (var i = 0; i < pages; i++)

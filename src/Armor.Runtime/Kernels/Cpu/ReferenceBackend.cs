@@ -1,3 +1,4 @@
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Kernels.Cpu;
@@ -9,90 +10,21 @@ public sealed class ReferenceBackend : KernelBackend
     public override string Name => "CPU reference";
 
     /// <inheritdoc/>
-    protected override void MultiplyInternal(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output)
+    protected override KernelWeight PackDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken)
     {
-        for (var item = 0; item < batch; item++)
-        {
-            var x = Widen(input.Slice(item * layer.Columns, layer.Columns));
-            var wrapped = layer.InputWrapper is null ? x : Product(layer.InputWrapper, x);
-            var core = Product(layer.Core, wrapped);
-            var y = layer.OutputWrapper is null ? core : Product(layer.OutputWrapper, core);
-            Narrow(y, output.Slice(item * layer.Rows, layer.Rows));
-        }
+        ArgumentNullException.ThrowIfNull(source);
+        cancellationToken.ThrowIfCancellationRequested();
+        var values = new float[(long)source.Rows * source.Columns];
+        source.Read(0, values);
+        return new Dense(source.Rows, source.Columns, elementType, FloatConversion.Rounded(elementType, values));
     }
 
     /// <inheritdoc/>
-    protected override void MultiplyInternal(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output)
+    protected override KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken)
     {
-        for (var item = 0; item < batch; item++)
-        {
-            Narrow(Product(core, Widen(input.Slice(item * core.Columns, core.Columns))), output.Slice(item * core.Rows, core.Rows));
-        }
-    }
-
-    /// <inheritdoc/>
-    protected override void MultiplyInternal(BlockDiagonalMatrix matrix, ReadOnlySpan<float> input, int batch, Span<float> output)
-    {
-        for (var item = 0; item < batch; item++)
-        {
-            Narrow(Product(matrix, Widen(input.Slice(item * matrix.Size, matrix.Size))), output.Slice(item * matrix.Size, matrix.Size));
-        }
-    }
-
-    /// <inheritdoc/>
-    protected override void MultiplyDenseInternal(
-        ReadOnlySpan<float> weight, int rows, int columns, ReadOnlySpan<float> input, int batch, Span<float> output)
-    {
-        for (var item = 0; item < batch; item++)
-        {
-            for (var row = 0; row < rows; row++)
-            {
-                double sum = 0;
-                for (var column = 0; column < columns; column++)
-                {
-                    sum += (double)weight[(row * columns) + column] * input[(item * columns) + column];
-                }
-
-                output[(item * rows) + row] = (float)sum;
-            }
-        }
-    }
-
-    private static double[] Product(BlockDiagonalMatrix matrix, double[] x)
-    {
-        var y = new double[matrix.Size];
-        var size = matrix.BlockSize;
-        for (var row = 0; row < y.Length; row++)
-        {
-            var first = row / size * size;
-            var coefficients = matrix.Block(row / size).Slice((row - first) * size, size);
-            for (var k = 0; k < size; k++)
-            {
-                y[row] += coefficients[k] * x[first + k];
-            }
-        }
-
-        return y;
-    }
-
-    private static double[] Product(SparseCore core, double[] x)
-    {
-        var y = new double[core.Rows];
-        for (var row = 0; row < y.Length; row++)
-        {
-            var values = core.RowValues(row);
-            var mask = core.RowMask(row);
-            var next = 0;
-            for (var column = 0; column < core.Columns; column++)
-            {
-                if (((mask[column / 8] >> (column % 8)) & 1) != 0)
-                {
-                    y[row] += values[next++] * x[column];
-                }
-            }
-        }
-
-        return y;
+        ArgumentNullException.ThrowIfNull(layer);
+        cancellationToken.ThrowIfCancellationRequested();
+        return new Layer(OperationOf(layer), layer.RoundedTo(elementType), elementType);
     }
 
     private static double[] Widen(ReadOnlySpan<float> values)
@@ -111,6 +43,89 @@ public sealed class ReferenceBackend : KernelBackend
         for (var i = 0; i < values.Length; i++)
         {
             destination[i] = (float)values[i];
+        }
+    }
+
+    private abstract class Weight(KernelOperation operation, int rows, int columns, TensorElementType elementType, long bytes)
+        : KernelWeight(operation, rows, columns, elementType, bytes)
+    {
+        protected abstract double[] Product(double[] x);
+
+        protected override void MultiplyChecked(ReadOnlySpan<float> input, int batch, Span<float> output)
+        {
+            for (var item = 0; item < batch; item++)
+            {
+                Narrow(Product(Widen(input.Slice(item * Columns, Columns))), output.Slice(item * Rows, Rows));
+            }
+        }
+
+        protected override void CopyRowChecked(int row, Span<float> destination) => throw new NotSupportedException();
+    }
+
+    private sealed class Dense(int rows, int columns, TensorElementType elementType, float[] values)
+        : Weight(KernelOperation.Dense, rows, columns, elementType, values.LongLength * sizeof(float))
+    {
+        protected override double[] Product(double[] x)
+        {
+            var y = new double[Rows];
+            for (var row = 0; row < Rows; row++)
+            {
+                for (var column = 0; column < Columns; column++)
+                {
+                    y[row] += values[(row * Columns) + column] * x[column];
+                }
+            }
+
+            return y;
+        }
+
+        protected override void CopyRowChecked(int row, Span<float> destination) => values.AsSpan(row * Columns, Columns).CopyTo(destination);
+    }
+
+    private sealed class Layer(KernelOperation operation, ArmorLayer layer, TensorElementType elementType)
+        : Weight(operation, layer.Rows, layer.Columns, elementType, layer.StorageBytes(TensorElementType.Float32))
+    {
+        protected override double[] Product(double[] x)
+        {
+            var core = Core(layer.InputWrapper is null ? x : Wrapper(layer.InputWrapper, x));
+            return layer.OutputWrapper is null ? core : Wrapper(layer.OutputWrapper, core);
+        }
+
+        private static double[] Wrapper(BlockDiagonalMatrix matrix, double[] x)
+        {
+            var y = new double[matrix.Size];
+            var size = matrix.BlockSize;
+            for (var row = 0; row < y.Length; row++)
+            {
+                var first = row / size * size;
+                var coefficients = matrix.Block(row / size).Slice((row - first) * size, size);
+                for (var k = 0; k < size; k++)
+                {
+                    y[row] += coefficients[k] * x[first + k];
+                }
+            }
+
+            return y;
+        }
+
+        private double[] Core(double[] x)
+        {
+            var y = new double[layer.Rows];
+            for (var row = 0; row < y.Length; row++)
+            {
+                var values = layer.Core.RowValues(row);
+                var mask = layer.Core.RowMask(row);
+                var next = 0;
+                for (var column = 0; column < layer.Columns; column++)
+                {
+                    if (((mask[column / 8] >> (column % 8)) & 1) != 0)
+                    {
+                        y[row] += values[next++] * x[column];
+                    }
+                }
+            }
+
+            return y;
         }
     }
 }

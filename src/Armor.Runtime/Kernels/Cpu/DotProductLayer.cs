@@ -1,16 +1,14 @@
 using System.Buffers;
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Kernels.Cpu;
 
-/// <summary>Single-threaded portable SIMD in float32: a row of the weight at a time, dotted with every input of the batch.</summary>
-public sealed class SimdBackend : KernelBackend
+/// <summary>A factorised layer in float32: a row of a factor at a time, dotted with every input of the batch.</summary>
+internal sealed class DotProductLayer(KernelOperation operation, ArmorLayer layer)
+    : KernelWeight(operation, layer.Rows, layer.Columns, TensorElementType.Float32, layer.StorageBytes(TensorElementType.Float32))
 {
-    /// <inheritdoc/>
-    public override string Name => "CPU SIMD";
-
-    /// <inheritdoc/>
-    protected override void MultiplyInternal(ArmorLayer layer, ReadOnlySpan<float> input, int batch, Span<float> output)
+    protected override void MultiplyChecked(ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         var wrapped = layer.InputWrapper is null ? null : ArrayPool<float>.Shared.Rent(input.Length);
         var core = layer.OutputWrapper is null ? null : ArrayPool<float>.Shared.Rent(output.Length);
@@ -20,18 +18,18 @@ public sealed class SimdBackend : KernelBackend
             if (layer.InputWrapper is not null)
             {
                 var span = wrapped.AsSpan(0, input.Length);
-                MultiplyInternal(layer.InputWrapper, input, batch, span);
+                Multiply(layer.InputWrapper, input, batch, span);
                 coreInput = span;
             }
 
             if (layer.OutputWrapper is null)
             {
-                MultiplyInternal(layer.Core, coreInput, batch, output);
+                Multiply(layer.Core, coreInput, batch, output);
                 return;
             }
 
-            MultiplyInternal(layer.Core, coreInput, batch, core.AsSpan(0, output.Length));
-            MultiplyInternal(layer.OutputWrapper, core.AsSpan(0, output.Length), batch, output);
+            Multiply(layer.Core, coreInput, batch, core.AsSpan(0, output.Length));
+            Multiply(layer.OutputWrapper, core.AsSpan(0, output.Length), batch, output);
         }
         finally
         {
@@ -47,8 +45,9 @@ public sealed class SimdBackend : KernelBackend
         }
     }
 
-    /// <inheritdoc/>
-    protected override void MultiplyInternal(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output)
+    protected override void CopyRowChecked(int row, Span<float> destination) => throw new NotSupportedException();
+
+    private static void Multiply(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         for (var row = 0; row < core.Rows; row++)
         {
@@ -61,8 +60,7 @@ public sealed class SimdBackend : KernelBackend
         }
     }
 
-    /// <inheritdoc/>
-    protected override void MultiplyInternal(BlockDiagonalMatrix matrix, ReadOnlySpan<float> input, int batch, Span<float> output)
+    private static void Multiply(BlockDiagonalMatrix matrix, ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         var size = matrix.BlockSize;
         for (var block = 0; block < matrix.BlockCount; block++)
@@ -76,20 +74,6 @@ public sealed class SimdBackend : KernelBackend
                     var start = (item * matrix.Size) + (block * size);
                     output[start + row] = DotProduct.Compute(coefficients, input.Slice(start, size));
                 }
-            }
-        }
-    }
-
-    /// <inheritdoc/>
-    protected override void MultiplyDenseInternal(
-        ReadOnlySpan<float> weight, int rows, int columns, ReadOnlySpan<float> input, int batch, Span<float> output)
-    {
-        for (var row = 0; row < rows; row++)
-        {
-            var coefficients = weight.Slice(row * columns, columns);
-            for (var item = 0; item < batch; item++)
-            {
-                output[(item * rows) + row] = DotProduct.Compute(coefficients, input.Slice(item * columns, columns));
             }
         }
     }

@@ -1,0 +1,58 @@
+using System.Runtime.Intrinsics;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Factorization;
+
+namespace Armor.Runtime.Kernels.Cpu.Tiles;
+
+/// <summary>Makes packed matrices for an instruction set and a stored type.</summary>
+internal static class PackedMatrices
+{
+    /// <summary>A dense weight.</summary>
+    public static PackedMatrix Pack(DenseWeightSource source, TensorElementType type, InstructionSet set, ParallelOptions options)
+        => Filled(Create<RowForm>(1, source.Rows, source.Columns, type, set), matrix => TilePacker.PackDense(matrix, source, options));
+
+    /// <summary>A 2:4 core.</summary>
+    public static PackedMatrix Pack(SparseCore core, TensorElementType type, InstructionSet set, ParallelOptions options)
+        => Filled(Create<PairForm>(1, core.Rows, core.Columns, type, set), matrix => TilePacker.PackCore(matrix, core, options));
+
+    /// <summary>A wrapper.</summary>
+    public static PackedMatrix Pack(BlockDiagonalMatrix wrapper, TensorElementType type, InstructionSet set, ParallelOptions options)
+        => Filled(
+            Create<ColumnForm>(wrapper.BlockCount, wrapper.BlockSize, wrapper.BlockSize, type, set),
+            matrix => TilePacker.PackBlocks(matrix, wrapper, options));
+
+    private static PackedMatrix Filled(PackedMatrix matrix, Action<PackedMatrix> fill)
+    {
+        try
+        {
+            fill(matrix);
+            return matrix;
+        }
+        catch
+        {
+            matrix.Dispose();
+            throw;
+        }
+    }
+
+    private static PackedMatrix Create<TForm>(int blocks, int rows, int columns, TensorElementType type, InstructionSet set)
+        where TForm : ITileForm
+        => set switch
+        {
+            InstructionSet.Avx512 => Create<Vector512<float>, Vectors512, TForm>(blocks, rows, columns, type),
+            InstructionSet.Avx2 => Create<Vector256<float>, Vectors256, TForm>(blocks, rows, columns, type),
+            _ => Create<Vector128<float>, Vectors128, TForm>(blocks, rows, columns, type),
+        };
+
+    private static PackedMatrix Create<TVector, TVectors, TForm>(int blocks, int rows, int columns, TensorElementType type)
+        where TVector : unmanaged
+        where TVectors : IVectors<TVector>
+        where TForm : ITileForm
+        => type switch
+        {
+            TensorElementType.Float32 => new TiledMatrix<TVector, TVectors, Float32Values, TForm>(blocks, rows, columns, type),
+            TensorElementType.BFloat16 => new TiledMatrix<TVector, TVectors, BFloat16Values, TForm>(blocks, rows, columns, type),
+            TensorElementType.Float16 => new TiledMatrix<TVector, TVectors, Float16Values, TForm>(blocks, rows, columns, type),
+            _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Values are not held in this type."),
+        };
+}
