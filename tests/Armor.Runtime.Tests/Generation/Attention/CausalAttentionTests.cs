@@ -10,7 +10,7 @@ namespace Armor.Runtime.Tests.Generation.Attention;
 public sealed class CausalAttentionTests
 {
     private static readonly Gen<ModelConfiguration> AnyConfiguration = Gen.Select(
-        Gen.Int[1, 20], Gen.Int[1, 3], Gen.OneOfConst(1, 2, 3, 5), Gen.Int[1, 100].Nullable(), Gen.OneOf(Gen.Const((float?)null), Gen.Float[1, 9].Nullable()),
+        Gen.Int[1, 20], Gen.Int[1, 3], Gen.OneOf(Gen.Const(1), Gen.Const(2), Gen.Const(3), Gen.Const(5)), Gen.Int[1, 100].Nullable(), Gen.OneOf(Gen.Const((float?)null), Gen.Float[1, 9].Nullable()),
         (halfHead, heads, group, window, cap) => new ModelConfiguration
         {
             Family = ModelFamily.Gemma2,
