@@ -31,6 +31,10 @@ public sealed record ChatMLTemplate : IChatTemplate
     /// <value>The default is empty.</value>
     public string AnswerStart { get; init; } = string.Empty;
 
+    /// <summary>Whether <see cref="AnswerStart"/> begins a reasoning that the model has to end, so that every answer starts inside it.</summary>
+    public bool BeginsReasoning =>
+        AnswerStart.LastIndexOf(ReasoningStart, StringComparison.Ordinal) > AnswerStart.LastIndexOf(ReasoningEnd, StringComparison.Ordinal);
+
     /// <inheritdoc/>
     public IReadOnlyList<string> EndTokens => Ends;
 

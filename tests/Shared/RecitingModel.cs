@@ -1,0 +1,71 @@
+using Armor.Runtime.Checkpoints;
+
+namespace Armor.Tests.Shared;
+
+/// <summary>
+/// A model that chats without TorchSharp: after each character of a text it says the next one, and after the last it ends its turn, whatever was
+/// said before. Its layers add nothing; the head's row of a token is the embedding of the token before it. Its template is ChatML.
+/// </summary>
+internal static class RecitingModel
+{
+    public const string TurnStart = "<|im_start|>";
+    public const string TurnEnd = "<|im_end|>";
+    private const int Vocabulary = 260;
+    private const int Hidden = 64;
+
+    /// <summary>Writes weights and tokenizer.</summary>
+    /// <param name="folder">Made where missing.</param>
+    /// <param name="answer">Printable ASCII, each character at most once: what is said where an answer begins.</param>
+    /// <param name="context">The most tokens of a conversation.</param>
+    public static string Write(string folder, string answer, int context = 256)
+    {
+        var tokenizer = ByteTokenizer.Write(folder, TurnStart, TurnEnd);
+        var lineBreak = tokenizer.Encode("\n", addBeginOfSequence: false)[0];
+        int[] chain = [lineBreak, .. answer.Select(character => (int)character), tokenizer.SpecialTokens[TurnEnd]];
+
+        var random = new Random(1);
+        float[] embedding = [.. Enumerable.Range(0, Vocabulary * Hidden).Select(_ => (float)Math.Sqrt(3) * ((2 * random.NextSingle()) - 1))];
+        var head = new float[Vocabulary * Hidden];
+        for (var index = 1; index < chain.Length; index++)
+        {
+            Array.Copy(embedding, chain[index - 1] * Hidden, head, chain[index] * Hidden, Hidden);
+        }
+
+        File.WriteAllText(
+            Path.Combine(folder, "config.json"),
+            $$"""
+            {
+              "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": {{Hidden}}, "intermediate_size": 8, "num_hidden_layers": 1,
+              "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "vocab_size": {{Vocabulary}}, "max_position_embeddings": {{context}},
+              "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": false, "bos_token_id": 256, "eos_token_id": 259
+            }
+            """);
+        (string Name, int[] Shape, float[]? Values)[] tensors =
+        [
+            ("model.embed_tokens.weight", [Vocabulary, Hidden], embedding),
+            ("lm_head.weight", [Vocabulary, Hidden], head),
+            ("model.norm.weight", [Hidden], Ones()),
+            ("model.layers.0.input_layernorm.weight", [Hidden], Ones()),
+            ("model.layers.0.post_attention_layernorm.weight", [Hidden], Ones()),
+            ("model.layers.0.self_attn.q_proj.weight", [16, Hidden], null),
+            ("model.layers.0.self_attn.k_proj.weight", [8, Hidden], null),
+            ("model.layers.0.self_attn.v_proj.weight", [8, Hidden], null),
+            ("model.layers.0.self_attn.o_proj.weight", [Hidden, 16], null),
+            ("model.layers.0.mlp.gate_proj.weight", [8, Hidden], null),
+            ("model.layers.0.mlp.up_proj.weight", [8, Hidden], null),
+            ("model.layers.0.mlp.down_proj.weight", [Hidden, 8], null),
+        ];
+        using var writer = SafetensorsWriter.Create(
+            Path.Combine(folder, "model.safetensors"),
+            [.. tensors.Select(tensor => new TensorDescription(tensor.Name, TensorElementType.Float32, [.. tensor.Shape.Select(size => (long)size)]))]);
+        foreach (var (name, shape, values) in tensors)
+        {
+            writer.WriteFloat32(name, values ?? new float[shape.Aggregate(1, (product, size) => product * size)]);
+        }
+
+        writer.Commit();
+        return folder;
+
+        static float[] Ones() => [.. Enumerable.Repeat(1f, Hidden)];
+    }
+}
