@@ -49,17 +49,17 @@ public sealed class CacheTests
         string path = TinyLlama.Write(folder.File("endless"));
         string configuration = Path.Combine(path, "config.json");
         File.WriteAllText(configuration, File.ReadAllText(configuration).Replace(
-            $"\"max_position_embeddings\":{TinyLlama.ContextLength}", "\"max_position_embeddings\":2147483647", StringComparison.Ordinal));
+            $"\"max_position_embeddings\":{TinyLlama.ContextLength}", "\"max_position_embeddings\":1073741824", StringComparison.Ordinal));
         using ArmorModel model = ArmorModel.Load(path);
-        Assert.That(model.Configuration.ContextLength, Is.EqualTo(int.MaxValue));
+        Assert.That(model.Configuration.ContextLength, Is.EqualTo(1 << 30));
         GenerationOptions options = new() { MaxTokens = int.MaxValue };
         Assert.Multiple(() =>
         {
             Assert.That(
-                () => model.GenerateTokens([1], options), Throws.TypeOf<InsufficientMemoryException>().With.Message.Contains("2147483647 positions"));
+                () => model.GenerateTokens([1], options), Throws.TypeOf<InsufficientMemoryException>().With.Message.Contains("1073741824 positions"));
             Assert.That(() => model.StreamAsync([1], options), Throws.TypeOf<InsufficientMemoryException>());
             Assert.That(() => model.GenerateTokenBatch([[1], [2]], options with { MaxTokens = 1_500_000_000 }), Throws.TypeOf<InsufficientMemoryException>());
-            Assert.That(() => model.CreateSession(int.MaxValue), Throws.TypeOf<InsufficientMemoryException>());
+            Assert.That(() => model.CreateSession(1 << 30), Throws.TypeOf<InsufficientMemoryException>());
             Assert.That(model.GenerateTokens([1], options with { MaxTokens = 3, StopAtEndOfSequence = false }).Count(), Is.EqualTo(3));
         });
     }
