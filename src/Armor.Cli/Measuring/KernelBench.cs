@@ -16,6 +16,7 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
     private const int LargestBlock = 128;
     private const int MostCopies = 64;
     private const int SmallSize = 512;
+    private const int FewestRounds = 3;
 
     /// <summary>Weights beyond any cache of one processor's part.</summary>
     private const long RotatedBytes = 256 << 20;
@@ -104,7 +105,7 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
         var output = new float[batch * copies[0].Rows];
         double best = double.PositiveInfinity;
         long begin = Stopwatch.GetTimestamp();
-        do
+        for (int rounds = 0; rounds < FewestRounds || Stopwatch.GetElapsedTime(begin).TotalSeconds < seconds; rounds++)
         {
             cancellationToken.ThrowIfCancellationRequested();
             long round = Stopwatch.GetTimestamp();
@@ -115,7 +116,6 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
 
             best = Math.Min(best, Stopwatch.GetElapsedTime(round).TotalMicroseconds / copies.Count);
         }
-        while (Stopwatch.GetElapsedTime(begin).TotalSeconds < seconds);
 
         return best;
     }

@@ -11,9 +11,10 @@ internal sealed unsafe record MemoryBandwidth(int Threads, double GigabytesPerSe
 {
     private const nuint Alignment = 2 << 20;
     private const int VectorBytes = 64;
+    private const int FewestPasses = 3;
 
     /// <summary>Several times the largest cache of a processor's part, as far as memory goes.</summary>
-    private const long LargestBuffer = 512 << 20;
+    private const long LargestBuffer = 256 << 20;
 
     /// <summary>Measures; takes as long as told and a little more.</summary>
     /// <param name="threads">Number of threads.</param>
@@ -31,12 +32,11 @@ internal sealed unsafe record MemoryBandwidth(int Threads, double GigabytesPerSe
             NativeMemory.Fill(buffer, (nuint)bytes, 1);
             double best = double.PositiveInfinity;
             long begin = Stopwatch.GetTimestamp();
-            do
+            for (int passes = 0; passes < FewestPasses || Stopwatch.GetElapsedTime(begin).TotalSeconds < seconds; passes++)
             {
                 cancellationToken.ThrowIfCancellationRequested();
                 best = Math.Min(best, Pass(buffer, share, threads));
             }
-            while (Stopwatch.GetElapsedTime(begin).TotalSeconds < seconds);
 
             return new MemoryBandwidth(threads, bytes / best / 1e9);
         }
