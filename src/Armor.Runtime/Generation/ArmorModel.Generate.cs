@@ -145,6 +145,7 @@ public sealed partial class ArmorModel
         var continuation = job.CreateContinuation();
         session.Rewind(Math.Min(session.CommonLength(job.Prompt), job.Prompt.Length - 1));
         var next = job.Prompt[session.Length..];
+        var one = new int[1];
         for (var length = job.Prompt.Length; ; length++)
         {
             cancellationToken.ThrowIfCancellationRequested();
@@ -161,7 +162,8 @@ public sealed partial class ArmorModel
                 yield break;
             }
 
-            next = [update.Token!.Value];
+            one[0] = update.Token!.Value;
+            next = one;
         }
     }
 

@@ -103,4 +103,28 @@ public sealed class CacheTests
             model.ForwardLogits(tokens.AsSpan(0, 1), sessions[0], logits.AsSpan(0, configuration.VocabularySize));
         }
     }
+
+    [Test]
+    public void ATokenOfAStreamAllocatesNothing([Values] bool sampled)
+    {
+        using ArmorModel model = ArmorModel.Load(FamilyModels.WriteDense(folder.File("dense"), FamilyModels.All["Llama 3"]));
+        var options = new GenerationOptions
+        {
+            Temperature = sampled ? 1 : 0, TopP = 0.9, MinP = 0.01, StopTokens = [1000], MaxTokens = 60, StopAtEndOfSequence = false,
+        };
+        // Beyond the first page of the cache, and before the end of the second.
+        using IEnumerator<int> tokens = model.GenerateTokens(new int[70], options).GetEnumerator();
+        for (int i = 0; i < 10; i++)
+        {
+            tokens.MoveNext();
+        }
+
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 40; i++)
+        {
+            tokens.MoveNext();
+        }
+
+        Assert.That(GC.GetAllocatedBytesForCurrentThread() - before, Is.Zero);
+    }
 }
