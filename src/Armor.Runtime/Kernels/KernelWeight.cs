@@ -4,7 +4,7 @@ namespace Armor.Runtime.Kernels;
 
 /// <summary>
 /// A weight as a backend holds it, made by <see cref="IKernelBackend"/>. Each input of a batch is multiplied by itself: a result depends neither on
-/// the inputs beside it nor on the number of threads. Safe for use from several threads; products under way when it is disposed of still finish.
+/// the inputs beside it nor on the number of threads. Safe for use from several threads; disposing of it lets products under way finish.
 /// </summary>
 public abstract class KernelWeight : IDisposable
 {
@@ -45,7 +45,7 @@ public abstract class KernelWeight : IDisposable
     /// <param name="batch">The number of inputs; may be zero.</param>
     /// <param name="output">[batch, d_out], row-major; must not overlap the input.</param>
     /// <exception cref="ArgumentException">A length does not agree with the weight and the batch, or input and output overlap.</exception>
-    /// <exception cref="ObjectDisposedException">The weight is disposed of.</exception>
+    /// <exception cref="ObjectDisposedException">The weight or its backend is disposed of.</exception>
     public void Multiply(ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(batch);
@@ -83,7 +83,7 @@ public abstract class KernelWeight : IDisposable
         CopyRowChecked(row, destination);
     }
 
-    /// <summary>Gives the weight's memory back, after the products under way.</summary>
+    /// <summary>Gives the weight's memory back.</summary>
     public void Dispose()
     {
         Dispose(true);
