@@ -1,16 +1,8 @@
 using System.Runtime.InteropServices;
 using Armor.Cli.Hosting;
 
-using var cancellation = new CancellationTokenSource();
-Console.CancelKeyPress += (_, signal) =>
-{
-    // The first Ctrl-C lets the work stop cleanly; a second one ends the process.
-    signal.Cancel = !cancellation.IsCancellationRequested;
-    cancellation.Cancel();
-};
-using PosixSignalRegistration termination = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal =>
-{
-    signal.Cancel = !cancellation.IsCancellationRequested;
-    cancellation.Cancel();
-});
-return await ArmorTool.RunAsync(args, Console.Out, Console.Error, cancellation.Token);
+using var interruption = new Interruption();
+// The first Ctrl-C lets the work stop cleanly; a second one ends the process.
+Console.CancelKeyPress += (_, signal) => signal.Cancel = interruption.Interrupt();
+using PosixSignalRegistration termination = PosixSignalRegistration.Create(PosixSignal.SIGTERM, signal => signal.Cancel = interruption.Stop());
+return await ArmorTool.RunAsync(args, Console.Out, Console.Error, interruption.Token, Console.In, interruption);

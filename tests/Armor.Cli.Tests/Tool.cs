@@ -6,11 +6,13 @@ namespace Armor.Cli.Tests;
 /// <summary>Runs the tool in this process.</summary>
 internal static class Tool
 {
-    public static async Task<ToolResult> RunAsync(CancellationToken cancellationToken, params string[] args)
+    public static Task<ToolResult> RunAsync(CancellationToken cancellationToken, params string[] args) => RunAsync(cancellationToken, null, null, args);
+
+    public static async Task<ToolResult> RunAsync(CancellationToken cancellationToken, TextReader? input, Interruption? interruption, string[] args)
     {
         using var output = new StringWriter();
         using var error = new StringWriter();
-        int code = await ArmorTool.RunAsync(args, TextWriter.Synchronized(output), TextWriter.Synchronized(error), cancellationToken);
+        int code = await ArmorTool.RunAsync(args, TextWriter.Synchronized(output), TextWriter.Synchronized(error), cancellationToken, input, interruption);
         return new ToolResult(code, output.ToString(), error.ToString());
     }
 

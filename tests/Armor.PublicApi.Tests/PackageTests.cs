@@ -13,7 +13,10 @@ public class PackageTests
 {
     private const string EmbeddedSource = "0e8a571b-6926-466e-b4ad-8ab04611f5fe"; // of the portable PDB format
     private const string ToolPackage = "Armor.Cli";
-    private static readonly string[] Ours = ["Armor.Runtime", "Armor.Core", ToolPackage];
+    private const string ChatPackage = "Armor.Extensions.AI";
+    private static readonly string[] Ours = ["Armor.Runtime", ChatPackage, "Armor.Core", ToolPackage];
+
+    private static readonly string[] Linkers = ["clang", "gcc"];
 
     private readonly TemporaryFolder work = new();
     private readonly string version = $"0.1.0-test.{Guid.NewGuid():N}";
@@ -95,6 +98,7 @@ public class PackageTests
     }
 
     [TestCase("Armor.Runtime")]
+    [TestCase(ChatPackage)]
     [TestCase("Armor.Core")]
     public void LibraryPackageHoldsTheAssemblyAndItsDocumentation(string name)
     {
@@ -116,6 +120,9 @@ public class PackageTests
         }
 
         Assert.That(Dependencies("Armor.Runtime"), Has.None.Contain("orch"));
+        string[] chat = Dependencies(ChatPackage);
+        Assert.That(chat, Does.Contain($"Armor.Runtime {version}"));
+        Assert.That(chat, Has.Length.EqualTo(3).And.All.Matches("^(Armor.Runtime|Microsoft.Extensions.[A-Za-z.]*Abstractions) "));
         string[] core = Dependencies("Armor.Core");
         Assert.That(core, Does.Contain($"Armor.Runtime {version}"));
         Assert.That(core, Has.One.StartsWith("TorchSharp ").And.None.StartsWith("libtorch").And.None.StartsWith("TorchSharp-"));
@@ -167,6 +174,30 @@ public class PackageTests
         using CausalLanguageModel loaded = CausalLanguageModel.Load(pruned);
         Assert.That(loaded.Configuration.LayerCount, Is.EqualTo(ModelConfiguration.Load(model).LayerCount));
     }
+
+    [Test]
+    public void NativeSamplePublishesWithoutAWarningAndGenerates()
+    {
+        if (OperatingSystem.IsWindows() || !Linkers.Any(IsOnPath))
+        {
+            Assert.Ignore($"Ahead-of-time compilation needs a linker: looked on the path for {string.Join(" or ", Linkers)}.");
+        }
+
+        // Warnings are errors in the sample's project.
+        string project = Path.Combine(RepositoryFolder.Root, "samples", "GenerateAot", "GenerateAot.csproj");
+        DotNet.Run(
+            Path.GetDirectoryName(project)!, "publish", project, "-c", "Release", "--artifacts-path", work.File("aot"),
+            $"-p:ArmorVersion={version}", $"-p:RestoreAdditionalProjectSources={Feed}");
+        string program = Directory.GetFiles(work.File("aot/publish"), "GenerateAot", SearchOption.AllDirectories).Single();
+        Assert.That(new FileInfo(program).Length, Is.LessThan(8 << 20));
+
+        string model = work.File("native-model");
+        ModelOfBytes.Write(model);
+        Assert.That(DotNet.RunProgram(work.Path, program, model, "Once", "12"), Does.StartWith("Once").And.Length.GreaterThan("Once\n".Length));
+    }
+
+    private static bool IsOnPath(string program) => (Environment.GetEnvironmentVariable("PATH") ?? string.Empty)
+        .Split(Path.PathSeparator).Any(folder => File.Exists(Path.Combine(folder, program)));
 
     private ZipArchive Open(string name, string extension) => ZipFile.OpenRead(Path.Combine(Feed, $"{name}.{version}{extension}"));
 

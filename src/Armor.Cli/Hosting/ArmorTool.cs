@@ -6,16 +6,27 @@ namespace Armor.Cli.Hosting;
 /// <summary>The tool as a function of its arguments and streams, so that tests run it in their own process.</summary>
 internal static class ArmorTool
 {
-    internal static async Task<int> RunAsync(string[] args, TextWriter output, TextWriter error, CancellationToken cancellationToken)
+    internal static async Task<int> RunAsync(
+        string[] args,
+        TextWriter output,
+        TextWriter error,
+        CancellationToken cancellationToken,
+        TextReader? input = null,
+        Interruption? interruption = null)
     {
-        var host = new CommandHost(output, error);
-        var root = new RootCommand("Prunes large language models by ARMOR: every weight becomes A·S·B, a 2:4 sparse core between two block-diagonal wrappers.")
+        using var uninterrupted = new Interruption();
+        var host = new CommandHost(output, error, input ?? TextReader.Null, interruption ?? uninterrupted);
+        var root = new RootCommand(
+            "Prunes large language models by ARMOR, so that every weight becomes A·S·B, a 2:4 sparse core between two block-diagonal wrappers, and runs them.")
         {
             PruneCommand.Create(host),
             RecoverCommand.Create(host),
             EvalCommand.Create(host),
             InspectCommand.Create(host),
             ExportCommand.Create(host),
+            GenerateCommand.Create(host),
+            ChatCommand.Create(host),
+            BenchCommand.Create(host),
             DemoCommand.Create(host),
             host.Json,
             host.Verbose,

@@ -4,7 +4,7 @@ using Armor.Cli.Natives;
 namespace Armor.Cli.Hosting;
 
 /// <summary>What every verb shares: its streams, <c>--json</c> and <c>--verbose</c>, and how an exception becomes a line and an exit code.</summary>
-internal sealed class CommandHost(TextWriter output, TextWriter error)
+internal sealed class CommandHost(TextWriter output, TextWriter error, TextReader input, Interruption interruption)
 {
     internal Option<bool> Json { get; } = new("--json")
     {
@@ -16,7 +16,7 @@ internal sealed class CommandHost(TextWriter output, TextWriter error)
 
     internal async Task<int> RunAsync(ParseResult parsed, CancellationToken cancellationToken, Func<CommandSession, Task> verb)
     {
-        var session = new CommandSession(output, error, parsed.GetValue(Json), cancellationToken);
+        var session = new CommandSession(output, error, input, interruption, parsed.GetValue(Json), cancellationToken);
         try
         {
             await verb(session).ConfigureAwait(false);

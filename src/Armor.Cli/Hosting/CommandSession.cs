@@ -13,14 +13,18 @@ internal sealed class CommandSession
 
     private readonly TextWriter output;
     private readonly TextWriter error;
+    private readonly TextReader input;
     private readonly IAnsiConsole results;
     private readonly ProgressDisplay display;
     private readonly bool json;
 
-    internal CommandSession(TextWriter output, TextWriter error, bool json, CancellationToken cancellationToken)
+    internal CommandSession(
+        TextWriter output, TextWriter error, TextReader input, Interruption interruption, bool json, CancellationToken cancellationToken)
     {
         this.output = output;
         this.error = error;
+        this.input = input;
+        Interruption = interruption;
         this.json = json;
         CancellationToken = cancellationToken;
         results = Open(output);
@@ -28,6 +32,25 @@ internal sealed class CommandSession
     }
 
     internal CancellationToken CancellationToken { get; }
+
+    /// <summary>What Ctrl-C stops.</summary>
+    internal Interruption Interruption { get; }
+
+    /// <summary>Whether a person types the input, and wants to be asked for it.</summary>
+    internal bool IsInteractive => ReferenceEquals(input, Console.In) && !Console.IsInputRedirected;
+
+    /// <summary>Reads a line of input; null at its end.</summary>
+    internal string? ReadLine() => Interruption.Wait(input.ReadLine);
+
+    /// <summary>Writes a piece of a text as it comes; nothing under <c>--json</c>.</summary>
+    internal void WritePiece(string piece)
+    {
+        if (!json)
+        {
+            output.Write(piece);
+            output.Flush();
+        }
+    }
 
     /// <summary>Writes the result: the JSON object under <c>--json</c>, else what the other action prints.</summary>
     internal void Write(Func<JsonObject> asJson, Action<IAnsiConsole> asText)

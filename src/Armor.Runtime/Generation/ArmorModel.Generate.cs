@@ -1,6 +1,9 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Generation.Attention;
+using Armor.Runtime.Models;
+using Armor.Runtime.Tokenization;
 
 namespace Armor.Runtime.Generation;
 
@@ -23,6 +26,7 @@ public sealed partial class ArmorModel
     /// </returns>
     /// <exception cref="ArgumentException">An option is out of range, or the prompt has no token or more than the context holds.</exception>
     /// <exception cref="CheckpointException">The folder has no tokenizer.</exception>
+    /// <exception cref="InsufficientMemoryException">The prompt and the tokens to come would not fit the machine's memory.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
     public IEnumerable<string> Generate(string prompt, GenerationOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -82,6 +86,7 @@ public sealed partial class ArmorModel
     /// model's.
     /// </exception>
     /// <exception cref="CheckpointException">There are stop strings, and the folder has no tokenizer.</exception>
+    /// <exception cref="InsufficientMemoryException">The prompt and the tokens to come would not fit the machine's memory.</exception>
     /// <exception cref="InvalidOperationException">While it is read: the session is used elsewhere.</exception>
     /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
     public IEnumerable<GenerationUpdate> Stream(
@@ -105,53 +110,60 @@ public sealed partial class ArmorModel
         CancellationToken cancellationToken = default) =>
         RunAhead(stop => Start(prompt, options, session, isText: true, stop), cancellationToken);
 
-    /// <summary>Refuses at once what cannot be generated.</summary>
     private IEnumerable<GenerationUpdate> Start(
         IReadOnlyList<int> prompt, GenerationOptions? options, GenerationSession? session, bool isText, CancellationToken cancellationToken)
     {
-        ArgumentNullException.ThrowIfNull(prompt);
-        ObjectDisposedException.ThrowIf(_forward is null, this);
-        options ??= GenerationOptions.Greedy;
-        options.Validate();
         CheckOwner(session);
+        var job = Prepare(prompt, options ?? GenerationOptions.Greedy, isText);
+        CheckMemory(job.MostPositions);
+        return Run(job, session, cancellationToken);
+    }
+
+    /// <summary>Refuses what cannot be generated.</summary>
+    private Job Prepare(IReadOnlyList<int> prompt, GenerationOptions options, bool isText)
+    {
+        ArgumentNullException.ThrowIfNull(prompt);
+        Forward();
+        options.Validate();
         int[] tokens = [.. prompt];
         if (tokens.Length == 0)
         {
             throw new ArgumentException("The prompt has no tokens; the model needs at least one to start from.", nameof(prompt));
         }
 
-        CheckTokens(tokens, 0, nameof(prompt));
-        var tokenizer = isText ? options.StopStrings.Count > 0 ? Tokenizer : _tokenizer : null;
-        return Run(
-            tokens, session, () => new Continuation(Configuration, tokens, options, tokenizer is null ? null : new GeneratedText(tokenizer, tokens, options.StopStrings)), cancellationToken);
+        CheckContext(tokens.Length, 0, nameof(prompt));
+        CheckVocabulary(tokens, nameof(prompt));
+        return new Job(Configuration, tokens, options, isText ? options.StopStrings.Count > 0 ? Tokenizer : _tokenizer : null);
     }
 
-    private IEnumerable<GenerationUpdate> Run(
-        int[] prompt, GenerationSession? session, Func<Continuation> continuation, CancellationToken cancellationToken)
+    private void CheckMemory(long positions) => new KeyValueCache(Configuration, _cacheType).CheckFits(positions);
+
+    private IEnumerable<GenerationUpdate> Run(Job job, GenerationSession? session, CancellationToken cancellationToken)
     {
         session ??= CreateSession();
         var logits = new float[Configuration.VocabularySize];
-        var generated = continuation();
-        session.Rewind(Math.Min(session.CommonLength(prompt), prompt.Length - 1));
-        var next = prompt[session.Length..];
-        var length = prompt.Length;
-        while (true)
+        var continuation = job.CreateContinuation();
+        session.Rewind(Math.Min(session.CommonLength(job.Prompt), job.Prompt.Length - 1));
+        var next = job.Prompt[session.Length..];
+        var one = new int[1];
+        for (var length = job.Prompt.Length; ; length++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            if (session.Length + next.Length != length++)
+            if (session.Length + next.Length != length)
             {
                 throw new InvalidOperationException("The session was used elsewhere while it generates.");
             }
 
             ForwardLogits(next, session, logits, cancellationToken);
-            var update = generated.Accept(logits);
+            var update = continuation.Accept(logits);
             yield return update;
             if (update.FinishReason is not null)
             {
                 yield break;
             }
 
-            next = [update.Token!.Value];
+            one[0] = update.Token!.Value;
+            next = one;
         }
     }
 
@@ -204,5 +216,19 @@ public sealed partial class ArmorModel
         {
             writer.Complete(exception);
         }
+    }
+
+    /// <summary>A prompt to be continued.</summary>
+    /// <param name="Configuration">The model's.</param>
+    /// <param name="Prompt">Its tokens.</param>
+    /// <param name="Options">Valid ones.</param>
+    /// <param name="Tokenizer">Null where no text is wanted.</param>
+    private sealed record Job(ModelConfiguration Configuration, int[] Prompt, GenerationOptions Options, ModelTokenizer? Tokenizer)
+    {
+        /// <summary>How many positions the sequence may come to.</summary>
+        public int MostPositions => (int)Math.Min(Configuration.ContextLength, (long)Prompt.Length + Options.MaxTokens);
+
+        public Continuation CreateContinuation() =>
+            new(Configuration, Prompt, Options, Tokenizer is null ? null : new GeneratedText(Tokenizer, Prompt, Options.StopStrings));
     }
 }

@@ -15,13 +15,31 @@ public sealed record ArmorModelOptions
     /// <value>The default, null, is the type in which each is stored (float32 for float64), so that nothing is rounded.</value>
     public TensorElementType? WeightType { get; init; }
 
+    /// <summary>
+    /// The type of the keys and values that sessions keep: float32, or float16 for half the memory and logits that differ in their third digit after the
+    /// point.
+    /// </summary>
+    /// <value>The default is float32.</value>
+    public TensorElementType CacheType { get; init; } = TensorElementType.Float32;
+
     /// <summary>Checks all options.</summary>
-    /// <exception cref="ArgumentException">The type is not one that weights can be held in.</exception>
+    /// <exception cref="ArgumentException">One or more options are out of range; the message lists every one.</exception>
     public void Validate()
     {
+        List<string> violations = [];
         if (WeightType is not (null or TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16))
         {
-            throw new ArgumentException($"WeightType must be Float32, BFloat16 or Float16; found {WeightType}.");
+            violations.Add($"WeightType must be Float32, BFloat16 or Float16; found {WeightType}.");
+        }
+
+        if (CacheType is not (TensorElementType.Float32 or TensorElementType.Float16))
+        {
+            violations.Add($"CacheType must be Float32 or Float16; found {CacheType}.");
+        }
+
+        if (violations.Count > 0)
+        {
+            throw new ArgumentException(string.Join(' ', violations));
         }
     }
 }

@@ -1,12 +1,20 @@
+using Armor.Runtime.Generation.Attention;
+using Armor.Runtime.Kernels;
 using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Generation;
 
-/// <summary>The activations of one forward pass over at most <see cref="MostRows"/> tokens, kept from pass to pass.</summary>
-internal sealed class ForwardBuffers(ModelConfiguration configuration)
+/// <summary>The activations of one forward pass over at most <see cref="MostRows"/> tokens, kept from pass to pass; for one pass at a time.</summary>
+internal sealed class ForwardBuffers(ModelConfiguration configuration, IKernelThreads? threads)
 {
     /// <summary>A prompt goes through the layers in pieces of so many tokens, so that memory does not grow with it.</summary>
     public const int MostRows = 64;
+
+    /// <summary>Attention with its scratch memory.</summary>
+    public CausalAttention Attention { get; } = new(configuration, threads);
+
+    /// <summary>The sequences of a pass of several.</summary>
+    public List<Segment> Segments { get; } = [];
 
     /// <summary>The residual stream, [rows, hidden].</summary>
     public float[] Residual { get; private set; } = [];
@@ -19,6 +27,12 @@ internal sealed class ForwardBuffers(ModelConfiguration configuration)
 
     /// <summary>[rows, heads × head size].</summary>
     public float[] Queries { get; private set; } = [];
+
+    /// <summary>[rows, key/value heads × head size].</summary>
+    public float[] Keys { get; private set; } = [];
+
+    /// <summary>[rows, key/value heads × head size].</summary>
+    public float[] Values { get; private set; } = [];
 
     /// <summary>[rows, heads × head size].</summary>
     public float[] Context { get; private set; } = [];
@@ -44,36 +58,31 @@ internal sealed class ForwardBuffers(ModelConfiguration configuration)
     /// <summary>What one expert makes of its rows, [rows, hidden].</summary>
     public float[] ExpertOutput { get; private set; } = [];
 
-    /// <summary>Attention of one query to every position, [positions].</summary>
-    public float[] Scores { get; private set; } = [];
-
     /// <summary>Makes room; contents are lost.</summary>
     /// <param name="rows">Tokens of the pass.</param>
-    /// <param name="positions">Tokens of the sequence, those of the pass included.</param>
-    public void Reserve(int rows, int positions)
+    public void Reserve(int rows)
     {
-        if (Residual.Length < rows * configuration.HiddenSize)
+        if (Residual.Length >= rows * configuration.HiddenSize)
         {
-            Residual = new float[rows * configuration.HiddenSize];
-            Normed = new float[rows * configuration.HiddenSize];
-            Added = new float[rows * configuration.HiddenSize];
-            Queries = new float[rows * configuration.QuerySize];
-            Context = new float[rows * configuration.QuerySize];
-            Gate = new float[rows * configuration.IntermediateSize];
-            Up = new float[rows * configuration.IntermediateSize];
-            Rotations = CreateTable(rows);
-            LocalRotations = configuration.LocalRopeTheta is null ? Rotations : CreateTable(rows);
-            if (configuration.Experts is { } experts)
-            {
-                RouterWeights = new float[rows * experts.Count];
-                ExpertInput = new float[rows * configuration.HiddenSize];
-                ExpertOutput = new float[rows * configuration.HiddenSize];
-            }
+            return;
         }
 
-        if (Scores.Length < positions)
+        Residual = new float[rows * configuration.HiddenSize];
+        Normed = new float[rows * configuration.HiddenSize];
+        Added = new float[rows * configuration.HiddenSize];
+        Queries = new float[rows * configuration.QuerySize];
+        Keys = new float[rows * configuration.KeyValueSize];
+        Values = new float[rows * configuration.KeyValueSize];
+        Context = new float[rows * configuration.QuerySize];
+        Gate = new float[rows * configuration.IntermediateSize];
+        Up = new float[rows * configuration.IntermediateSize];
+        Rotations = CreateTable(rows);
+        LocalRotations = configuration.LocalRopeTheta is null ? Rotations : CreateTable(rows);
+        if (configuration.Experts is { } experts)
         {
-            Scores = new float[Math.Max(positions, (int)Math.Min(configuration.ContextLength, 2L * Scores.Length))];
+            RouterWeights = new float[rows * experts.Count];
+            ExpertInput = new float[rows * configuration.HiddenSize];
+            ExpertOutput = new float[rows * configuration.HiddenSize];
         }
     }
 

@@ -1,28 +1,50 @@
+using Armor.Runtime.Generation.Attention;
+using Armor.Runtime.Kernels;
 using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Generation;
 
 /// <summary>The decoder's forward pass over a kernel backend. Holds nothing that changes, so that any number of sessions may share it.</summary>
-internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeights weights)
+internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeights weights, IKernelThreads? threads)
 {
     private readonly RotaryEmbedding _rotary = new(configuration);
+    private readonly Stack<ForwardBuffers> _idle = [];
+    private readonly Lock _lock = new();
 
-    /// <summary>Runs tokens through all layers, which adds their keys and values to the cache.</summary>
+    /// <summary>Buffers for one pass after another; to be returned.</summary>
+    public ForwardBuffers Rent()
+    {
+        lock (_lock)
+        {
+            return _idle.Count > 0 ? _idle.Pop() : new ForwardBuffers(configuration, threads);
+        }
+    }
+
+    /// <summary>Ends the use of buffers.</summary>
+    public void Return(ForwardBuffers buffers)
+    {
+        lock (_lock)
+        {
+            _idle.Push(buffers);
+        }
+    }
+
+    /// <summary>Runs tokens of one sequence or several through all layers, which adds their keys and values to the caches.</summary>
     /// <param name="tokens">At most <see cref="ForwardBuffers.MostRows"/>, each below the vocabulary size.</param>
-    /// <param name="first">The position of the first token: the number of positions in the cache.</param>
-    /// <param name="isLong">Whether the whole sequence is rotated as one beyond the original context.</param>
-    /// <param name="cache">Keys and values, rotated in the same way.</param>
+    /// <param name="segments">Which sequence each token belongs to, in order; the caches have room for them.</param>
     /// <param name="buffers">Holds the residual stream after the last layer afterwards.</param>
     /// <param name="cancellationToken">Checked between layers.</param>
-    public void Run(
-        ReadOnlySpan<int> tokens, int first, bool isLong, KeyValueCache cache, ForwardBuffers buffers, CancellationToken cancellationToken)
+    public void Run(ReadOnlySpan<int> tokens, ReadOnlySpan<Segment> segments, ForwardBuffers buffers, CancellationToken cancellationToken)
     {
-        cache.Reserve(first + tokens.Length);
-        buffers.Reserve(tokens.Length, first + tokens.Length);
-        _rotary.ComputeRotations(isLocal: false, isLong, first, tokens.Length, buffers.Rotations);
-        if (configuration.LocalRopeTheta is not null)
+        buffers.Reserve(tokens.Length);
+        buffers.Attention.Start(segments);
+        foreach (var segment in segments)
         {
-            _rotary.ComputeRotations(isLocal: true, isLong, first, tokens.Length, buffers.LocalRotations);
+            _rotary.ComputeRotations(isLocal: false, segment, buffers.Rotations);
+            if (configuration.LocalRopeTheta is not null)
+            {
+                _rotary.ComputeRotations(isLocal: true, segment, buffers.LocalRotations);
+            }
         }
 
         for (var row = 0; row < tokens.Length; row++)
@@ -38,7 +60,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         for (var layer = 0; layer < configuration.LayerCount; layer++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            AddAttention(layer, first, tokens.Length, cache, buffers);
+            AddAttention(layer, segments, tokens.Length, buffers);
             AddFeedForward(weights.Layers[layer], tokens.Length, buffers);
         }
     }
@@ -59,7 +81,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         }
     }
 
-    private void AddAttention(int layer, int first, int rows, KeyValueCache cache, ForwardBuffers buffers)
+    private void AddAttention(int layer, ReadOnlySpan<Segment> segments, int rows, ForwardBuffers buffers)
     {
         var own = weights.Layers[layer];
         var residual = buffers.Residual.AsSpan(0, rows * configuration.HiddenSize);
@@ -67,28 +89,26 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         var queries = buffers.Queries.AsSpan(0, rows * configuration.QuerySize);
         var context = buffers.Context.AsSpan(0, queries.Length);
         var added = buffers.Added.AsSpan(0, residual.Length);
-        var keys = cache.Keys(layer, first, rows);
+        var keys = buffers.Keys.AsSpan(0, rows * configuration.KeyValueSize);
+        var values = buffers.Values.AsSpan(0, keys.Length);
         Normalize(residual, own.AttentionNorm, normed);
         own.Query.Multiply(normed, rows, queries);
         own.Key.Multiply(normed, rows, keys);
-        own.Value.Multiply(normed, rows, cache.Values(layer, first, rows));
+        own.Value.Multiply(normed, rows, values);
         var rotations = configuration.HasLocalRotation(layer) ? buffers.LocalRotations : buffers.Rotations;
         NormalizeAndRotate(queries, own.QueryNorm, configuration.AttentionHeadCount, rotations);
         NormalizeAndRotate(keys, own.KeyNorm, configuration.KeyValueHeadCount, rotations);
-        var window = configuration.SlidingWindowOf(layer) ?? int.MaxValue;
-        for (var row = 0; row < rows; row++)
+        foreach (var segment in segments)
         {
-            var seen = Math.Min(first + row + 1, window);
-            var start = first + row + 1 - seen;
-            CausalAttention.Attend(
-                configuration,
-                Row(queries, row, configuration.QuerySize),
-                cache.Keys(layer, start, seen),
-                cache.Values(layer, start, seen),
-                buffers.Scores.AsSpan(0, seen),
-                Row(context, row, configuration.QuerySize));
+            for (var i = 0; i < segment.Rows; i++)
+            {
+                var row = segment.FirstRow + i;
+                segment.Cache.Store(
+                    layer, segment.FirstPosition + i, Row(keys, row, configuration.KeyValueSize), Row(values, row, configuration.KeyValueSize));
+            }
         }
 
+        buffers.Attention.Attend(layer, buffers.Queries, buffers.Context);
         own.AttentionOutput.Multiply(context, rows, added);
         AddNormed(added, own.AttentionOutputNorm, residual);
     }

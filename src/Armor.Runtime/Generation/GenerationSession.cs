@@ -1,7 +1,11 @@
+using System.Runtime.InteropServices;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Generation.Attention;
+
 namespace Armor.Runtime.Generation;
 
 /// <summary>
-/// One sequence under way: its keys and values, and the scratch memory of its forward passes. A model may have any number of sessions at the
+/// One sequence under way: its tokens, keys and values. A model may have any number of sessions at the
 /// same time; one session is for one thread at a time. Made by <see cref="ArmorModel.CreateSession"/>.
 /// </summary>
 public sealed class GenerationSession
@@ -9,11 +13,10 @@ public sealed class GenerationSession
     private readonly List<int> _tokens = [];
     private int _isInUse;
 
-    internal GenerationSession(ArmorModel model)
+    internal GenerationSession(ArmorModel model, TensorElementType cacheType)
     {
         Model = model;
-        Cache = new KeyValueCache(model.Configuration);
-        Buffers = new ForwardBuffers(model.Configuration);
+        Cache = new KeyValueCache(model.Configuration, cacheType);
     }
 
     /// <summary>The model that the session belongs to.</summary>
@@ -23,14 +26,12 @@ public sealed class GenerationSession
     public int Length => _tokens.Count;
 
     /// <summary>The tokens computed so far.</summary>
-    internal IReadOnlyList<int> Tokens => _tokens;
+    internal ReadOnlySpan<int> Tokens => CollectionsMarshal.AsSpan(_tokens);
 
     /// <summary>Whether the cache's keys are rotated as those of a sequence beyond the original context; null where they are in between.</summary>
     internal bool? IsLong { get; set; }
 
     internal KeyValueCache Cache { get; }
-
-    internal ForwardBuffers Buffers { get; }
 
     /// <summary>Forgets the latest tokens, so that another continuation of the first ones costs no second pass over them.</summary>
     /// <param name="length">Number of tokens to keep.</param>
@@ -54,7 +55,15 @@ public sealed class GenerationSession
     internal void Append(ReadOnlySpan<int> tokens) => _tokens.AddRange(tokens);
 
     /// <summary>How many tokens at the start are also those of another sequence.</summary>
-    internal int CommonLength(ReadOnlySpan<int> tokens) => System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_tokens).CommonPrefixLength(tokens);
+    internal int CommonLength(ReadOnlySpan<int> tokens) => Tokens.CommonPrefixLength(tokens);
+
+    /// <summary>Makes room for that many tokens in all, now and later ones.</summary>
+    /// <exception cref="InsufficientMemoryException">There is not as much memory.</exception>
+    internal void Reserve(int tokens)
+    {
+        Cache.Reserve(tokens);
+        _tokens.EnsureCapacity(tokens);
+    }
 
     /// <summary>Claims the session for one call; what is found in use is refused, before anything in it is changed.</summary>
     /// <exception cref="InvalidOperationException">Another call has it.</exception>
@@ -62,7 +71,7 @@ public sealed class GenerationSession
     {
         if (Interlocked.Exchange(ref _isInUse, 1) != 0)
         {
-            throw new InvalidOperationException("The session is in use by another thread; one session is for one thread at a time.");
+            throw new InvalidOperationException("The session is in use by another thread, or twice in one batch; it is for one at a time.");
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
+using Armor.Runtime.Generation.Attention;
 using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Generation;
@@ -15,21 +16,20 @@ internal sealed class RotaryEmbedding(ModelConfiguration configuration)
 
     /// <summary>Cosines and sines of consecutive positions, which serve every layer of a kind and all its heads.</summary>
     /// <param name="isLocal">Whether for the layers that rotate by the local base.</param>
-    /// <param name="isLong">Whether for a sequence beyond the original context.</param>
-    /// <param name="firstPosition">The position of the first row.</param>
-    /// <param name="rows">Number of positions.</param>
-    /// <param name="table">Filled.</param>
-    public void ComputeRotations(bool isLocal, bool isLong, int firstPosition, int rows, RotationTable table)
+    /// <param name="segment">The positions.</param>
+    /// <param name="table">Its rows are filled.</param>
+    public void ComputeRotations(bool isLocal, Segment segment, RotationTable table)
     {
-        var (frequencies, magnitude) = _rotations[(isLong ? 2 : 0) + (isLocal ? 1 : 0)];
-        for (var row = 0; row < rows; row++)
+        var (frequencies, magnitude) = _rotations[(segment.IsLong ? 2 : 0) + (isLocal ? 1 : 0)];
+        for (var row = 0; row < segment.Rows; row++)
         {
+            var start = (segment.FirstRow + row) * frequencies.Count;
             for (var i = 0; i < frequencies.Count; i++)
             {
                 // In double precision: at position 100,000 a single's angle is off by up to 0.004 radians.
-                var (sine, cosine) = Math.SinCos((firstPosition + row) * frequencies[i]);
-                table.Cosines[(row * frequencies.Count) + i] = (float)(cosine * magnitude);
-                table.Sines[(row * frequencies.Count) + i] = (float)(sine * magnitude);
+                var (sine, cosine) = Math.SinCos((segment.FirstPosition + row) * frequencies[i]);
+                table.Cosines[start + i] = (float)(cosine * magnitude);
+                table.Sines[start + i] = (float)(sine * magnitude);
             }
         }
     }

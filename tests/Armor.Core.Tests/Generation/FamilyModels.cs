@@ -85,6 +85,42 @@ internal static class FamilyModels
         return output;
     }
 
+    /// <summary>
+    /// Replaces every linear of a trained model by A·S·B near it: the two largest of each four weights between wrappers near the identity.
+    /// </summary>
+    public static string WriteFactorised(string dense, string output, int block = 16)
+    {
+        using CheckpointFolder source = CheckpointFolder.Open(dense);
+        var random = new Random(6);
+        ArmorCheckpointWriter.Write(source, output, [.. ModelShapes.LinearNames(source.Configuration)], TensorElementType.Float32, linear =>
+        {
+            IReadOnlyList<long> shape = source.GetTensor(linear + ".weight").Shape;
+            float[] weight = source.ReadFloat32(linear + ".weight");
+            for (int group = 0; group < weight.Length; group += 4)
+            {
+                foreach (int i in Enumerable.Range(group, 4).OrderBy(i => MathF.Abs(weight[i])).Take(2))
+                {
+                    weight[i] = 0;
+                }
+            }
+
+            var core = SparseCore.FromDense(weight, (int)shape[0], (int)shape[1]);
+            return new ArmorLayer(NearIdentity((int)shape[0], block, random), core, NearIdentity((int)shape[1], block, random));
+        });
+        return output;
+    }
+
+    private static BlockDiagonalMatrix? NearIdentity(int size, int block, Random random)
+    {
+        if (size % block != 0)
+        {
+            return null;
+        }
+
+        float[] values = [.. Enumerable.Range(0, size * block).Select(i => (0.05f * Normal(random)) + (i / block % block == i % block ? 1 : 0))];
+        return new BlockDiagonalMatrix(size / block, block, values);
+    }
+
     private static ArmorLayer RandomLayer(int rows, int columns, Random random)
     {
         var dense = new float[rows * columns];

@@ -106,14 +106,23 @@ public sealed class ForwardLogitsTests
         Assert.That(() => model.ForwardLogits(new int[60], session, []), Throws.Nothing);
     }
 
-    [TestCase("babyllama361")]
-    [TestCase("stories260K")]
+    [Test]
     [Category("SharedData")]
-    public void SharedModelsGiveTheLogitsOfTheTorchModel(string name)
+    public void SharedModelsGiveTheLogitsOfTheTorchModel([Values("babyllama361", "stories260K")] string name, [Values] bool pruned)
     {
         string model = SharedData.Path($"models/{name}");
         string text = File.ReadAllText(SharedData.Path("text/eval/tinystories-eval.txt"))[..4000];
-        AssertEqualsTorch(model, [.. ModelTokenizer.Load(model).Encode(text).Take(256)], new CpuBackend());
+        int[] tokens = [.. ModelTokenizer.Load(model).Encode(text).Take(256)];
+        AssertEqualsTorch(pruned ? FamilyModels.WriteFactorised(model, folder.File("pruned")) : model, tokens, new CpuBackend());
+    }
+
+    [Test]
+    public void TheEmbeddedModelGivesTheLogitsOfTheTorchModel([Values] bool pruned)
+    {
+        string model = RepositoryFolder.Path("assets/armor-tiny");
+        string text = File.ReadAllText(Path.Combine(model, "evaluation.txt"));
+        int[] tokens = [.. ModelTokenizer.Load(model).Encode(text).Take(160)];
+        AssertEqualsTorch(pruned ? FamilyModels.WriteFactorised(model, folder.File("pruned")) : model, tokens, new CpuBackend());
     }
 
     private static void AssertEqualsTorch(string folder, int[] tokens, IKernelBackend backend)

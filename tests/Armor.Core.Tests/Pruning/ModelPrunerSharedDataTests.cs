@@ -2,6 +2,7 @@ using Armor.Core.Calibration;
 using Armor.Core.Evaluation;
 using Armor.Core.Modules;
 using Armor.Core.Pruning;
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Tokenization;
 
 namespace Armor.Core.Tests.Pruning;
@@ -16,7 +17,9 @@ public class ModelPrunerSharedDataTests
     public async Task TheFastPresetKeepsAStoryModelNearItsDensePerplexity()
     {
         ArmorPrunerOptions fast = ArmorPrunerOptions.Fast with { BlockSize = 8 };
-        (PerplexityResult result, ModelPruningReport report) = await PruneAndEvaluate("babyllama361", new ModelPrunerOptions { Pruner = fast });
+        using var folder = new TemporaryFolder();
+        string output = folder.File("out");
+        (PerplexityResult result, ModelPruningReport report) = await PruneAndEvaluate("babyllama361", output, new ModelPrunerOptions { Pruner = fast });
 
         // Dense 1.746; the best 2:4 weight without wrappers is above 2.2 (SparseGPT 3.0).
         Assert.That(result.Perplexity, Is.LessThan(1.92));
@@ -24,6 +27,18 @@ public class ModelPrunerSharedDataTests
             / (double)report.Linears.Sum(linear => (long)linear.Rows * linear.Columns);
         Assert.That(report.Bytes, Is.EqualTo((0.5625 + wrappers) * report.DenseBytes).Within(1e-9 * report.DenseBytes));
         Assert.That(report.Linears.SelectMany(linear => linear.Notes), Is.Empty);
+
+        // 8 bits for the same cores.
+        using (CheckpointFolder dense = CheckpointFolder.Open(SharedData.Path("models/babyllama361")))
+        using (ArmorCheckpoint pruned = ArmorCheckpoint.Open(output))
+        {
+            ArmorCheckpointWriter.Write(
+                dense, folder.File("int8"), pruned.PrunedLinears, pruned.ElementType, pruned.ReadLayer, coreType: TensorElementType.Int8);
+        }
+
+        NllDifference difference = Evaluate(folder.File("int8")).Minus(result);
+        await TestContext.Out.WriteLineAsync($"8 bits: {difference.Delta:f5} ± {difference.StandardError:f5}");
+        Assert.That(difference.Delta, Is.LessThan(0.003).And.Not.Zero);
     }
 
     // Perplexities of independent implementations on the same texts.
@@ -33,27 +48,31 @@ public class ModelPrunerSharedDataTests
     public async Task BaselinesReachTheirKnownPerplexity(PruningMethod method, CalibrationMode mode, double expected)
     {
         var options = new ModelPrunerOptions { Pruner = new ArmorPrunerOptions { Method = method }, Calibration = mode };
-        (PerplexityResult result, _) = await PruneAndEvaluate("babyllama361", options);
+        using var folder = new TemporaryFolder();
+        (PerplexityResult result, _) = await PruneAndEvaluate("babyllama361", folder.File("out"), options);
         Assert.That(result.Perplexity, Is.EqualTo(expected).Within(3).Percent);
     }
 
-    private static async Task<(PerplexityResult Result, ModelPruningReport Report)> PruneAndEvaluate(string name, ModelPrunerOptions options)
+    private static async Task<(PerplexityResult Result, ModelPruningReport Report)> PruneAndEvaluate(string name, string output, ModelPrunerOptions options)
     {
         string model = SharedData.Path("models/" + name);
         string text = SharedData.Path("text/eval");
-        using var folder = new TemporaryFolder();
-        string output = folder.File("out");
         string[] calibration = [.. Documents(Path.Combine(text, "tinystories-calibration.txt")).Where(story => story.All(char.IsAscii))];
         ModelPruningReport report = await ModelPruner.PruneAsync(model, output, calibration, options);
 
-        using CausalLanguageModel pruned = CausalLanguageModel.Load(output);
-        IEnumerable<int[]> sequences = TextCorpus.TokenizeDocuments(
-            Documents(Path.Combine(text, "tinystories-eval.txt")), ModelTokenizer.Load(output), pruned.Configuration.ContextLength);
-        PerplexityResult result = new PerplexityEvaluator(pruned).Evaluate([.. sequences.Take(EvaluationSequences)]);
+        PerplexityResult result = Evaluate(output);
         await TestContext.Out.WriteLineAsync(
             $"{name} {options.Pruner.Method} {options.Pruner.Preset} {options.Calibration}: perplexity {result.Perplexity:f4}, {report.Seconds:f1} s, "
             + $"{(double)report.Bytes / report.DenseBytes:f4} of dense");
         return (result, report);
+    }
+
+    private static PerplexityResult Evaluate(string folder)
+    {
+        using CausalLanguageModel pruned = CausalLanguageModel.Load(folder);
+        IEnumerable<int[]> sequences = TextCorpus.TokenizeDocuments(
+            Documents(SharedData.Path("text/eval/tinystories-eval.txt")), ModelTokenizer.Load(folder), pruned.Configuration.ContextLength);
+        return new PerplexityEvaluator(pruned).Evaluate([.. sequences.Take(EvaluationSequences)]);
     }
 
     private static IReadOnlyList<string> Documents(string path) => TextCorpus.SplitDocuments(File.ReadAllText(path), minimumLength: 200);

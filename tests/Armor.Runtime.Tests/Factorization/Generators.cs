@@ -94,9 +94,10 @@ internal static class Generators
         var result = new double[left.GetLength(0), right.GetLength(1)];
         for (var i = 0; i < left.GetLength(0); i++)
         {
-            for (var j = 0; j < right.GetLength(1); j++)
+            for (var k = 0; k < right.GetLength(0); k++)
             {
-                for (var k = 0; k < left.GetLength(1); k++)
+                // Wrappers and cores are mostly zeros.
+                for (var j = 0; left[i, k] != 0 && j < right.GetLength(1); j++)
                 {
                     result[i, j] += left[i, k] * right[k, j];
                 }
@@ -108,5 +109,9 @@ internal static class Generators
 
     /// <summary>Ŵ from dense factors.</summary>
     public static double[,] Dense(ArmorLayer layer)
-        => Product(Product(Dense(layer.OutputWrapper, layer.Rows), Dense(layer.Core)), Dense(layer.InputWrapper, layer.Columns));
+    {
+        var core = Dense(layer.Core);
+        var left = layer.OutputWrapper is null ? core : Product(Dense(layer.OutputWrapper, layer.Rows), core);
+        return layer.InputWrapper is null ? left : Product(left, Dense(layer.InputWrapper, layer.Columns));
+    }
 }

@@ -22,7 +22,7 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
     public void DisposeOfBackend() => backend.Dispose();
 
     [Test]
-    public void DenseOfEveryWidth([Range(1, 70, 3)] int columns, [ValueSource(nameof(Types))] TensorElementType type)
+    public void DenseOfEveryWidth([Values(1, 2, 7, 15, 16, 17, 31, 33, 63, 65)] int columns, [ValueSource(nameof(Types))] TensorElementType type)
     {
         foreach (var (rows, batch) in new[] { (1, 1), (3, 2), (17, 5) })
         {
@@ -36,15 +36,15 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
         => CheckDense(rows, columns, batch, type);
 
     [Test]
-    public void LargeBatches([Values(17, 66, 130)] int batch, [ValueSource(nameof(Types))] TensorElementType type)
+    public void LargeBatches([Values(17, 70)] int batch, [ValueSource(nameof(Types))] TensorElementType type)
     {
         // Beyond what the caches of a block of inputs, of steps and of tiles are thought to hold.
-        CheckDense(37, 2100, batch, type);
+        CheckDense(9, 1100, batch, type);
         CheckLayer(Generators.RandomLayer(70, 2100, null, null, 1), batch, type);
     }
 
     [Test]
-    public void SparseOfEveryWidth([Range(4, 144, 12)] int columns, [ValueSource(nameof(Types))] TensorElementType type)
+    public void SparseOfEveryWidth([Values(4, 8, 12, 28, 36, 60, 64, 68, 132)] int columns, [ValueSource(nameof(Types))] TensorElementType type)
     {
         foreach (var (rows, batch) in new[] { (1, 1), (3, 2), (17, 5) })
         {
@@ -94,27 +94,17 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
 
     [Test]
     public void AnyLayer()
-        => Gen.Select(Generators.Layer, Gen.Int[1, 6], Gen.Int[0, Types.Length - 1]).Sample((layer, batch, type) => CheckLayer(layer, batch, Types[type]), iter: 50);
+        => Gen.Select(Generators.Layer, Gen.Int[1, 6], Gen.Int[0, Types.Length - 1]).Sample((layer, batch, type) => CheckLayer(layer, batch, Types[type]), iter: 30);
 
     [Test]
     public void AResultDoesNotDependOnTheBatch([ValueSource(nameof(Types))] TensorElementType type, [Values(44, 1100)] int columns)
     {
         using var layer = backend.PrepareLayer(Generators.RandomLayer(24, columns, 6, 11, 3), type);
         using var dense = backend.PrepareDense(Dense(24, columns, out _), type);
-        foreach (var weight in new[] { layer, dense })
+        foreach (var batch in new[] { 2, 3, 5, 70 })
         {
-            foreach (var batch in new[] { 2, 3, 5, 70 })
-            {
-                var input = Generators.Values(new Random(4), batch * columns);
-                var together = new float[batch * 24];
-                weight.Multiply(input, batch, together);
-                for (var item = 0; item < batch; item++)
-                {
-                    var alone = new float[24];
-                    weight.Multiply(input.AsSpan(item * columns, columns), 1, alone);
-                    Assert.That(alone, Is.EqualTo(together[(item * 24)..((item + 1) * 24)]), $"{weight.Operation}, input {item} of {batch}");
-                }
-            }
+            CheckRowsAlone(layer, batch);
+            CheckRowsAlone(dense, batch);
         }
     }
 
@@ -124,7 +114,7 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
         using var weight = backend.PrepareLayer(Generators.RandomLayer(192, 256, 16, 32, 3), type);
         var inputs = Enumerable.Range(0, 4).Select(seed => Generators.Values(new Random(seed), (seed + 1) * 256)).ToArray();
         var expected = inputs.Select((input, i) => Product(weight, input, i + 1)).ToArray();
-        Parallel.For(0, 200, round => Assert.That(Product(weight, inputs[round % 4], (round % 4) + 1), Is.EqualTo(expected[round % 4])));
+        Parallel.For(0, 60, round => Assert.That(Product(weight, inputs[round % 4], (round % 4) + 1), Is.EqualTo(expected[round % 4])));
 
         static float[] Product(KernelWeight weight, float[] input, int batch)
         {
@@ -199,7 +189,7 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
     public void DisposalWaitsForProductsUnderWay()
     {
         var input = Generators.Values(new Random(1), 512);
-        for (var round = 0; round < 10; round++)
+        for (var round = 0; round < 4; round++)
         {
             var weight = backend.PrepareDense(Dense(64, 512, out _), TensorElementType.Float32);
             var expected = new float[64];
@@ -286,18 +276,34 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
             dense[i / columns, i % columns] = rounded[i];
         }
 
-        Check(dense, batch, weight.Multiply);
+        CheckProduct(dense, batch, weight, tolerance);
     }
 
     private void CheckLayer(ArmorLayer layer, int batch, TensorElementType type)
     {
         using var weight = backend.PrepareLayer(layer, type);
-        Check(Generators.Dense(layer.RoundedTo(type)), batch, weight.Multiply);
+        CheckProduct(Generators.Dense(layer.RoundedTo(type)), batch, weight, tolerance);
     }
 
-    private void Check(double[,] weight, int batch, Multiplication multiply)
+    /// <summary>Every input of a batch gives what it gives alone.</summary>
+    protected static void CheckRowsAlone(KernelWeight weight, int batch)
     {
-        var (rows, columns) = (weight.GetLength(0), weight.GetLength(1));
+        var (rows, columns) = (weight.Rows, weight.Columns);
+        var input = Generators.Values(new Random(4), batch * columns);
+        var together = new float[batch * rows];
+        var alone = new float[rows];
+        weight.Multiply(input, batch, together);
+        for (var item = 0; item < batch; item++)
+        {
+            weight.Multiply(input.AsSpan(item * columns, columns), 1, alone);
+            Assert.That(alone, Is.EqualTo(together[(item * rows)..((item + 1) * rows)]), $"{weight.Operation}, input {item} of {batch}");
+        }
+    }
+
+    /// <summary>Compares products with float64 ones, between guard bands.</summary>
+    protected static void CheckProduct(double[,] dense, int batch, KernelWeight weight, double tolerance)
+    {
+        var (rows, columns) = (dense.GetLength(0), dense.GetLength(1));
 
         // Odd offsets: neither side may rely on alignment.
         var input = Generators.Values(new Random(batch), (batch * columns) + 1).AsSpan(1);
@@ -305,12 +311,12 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
         Array.Fill(buffer, Sentinel);
         var output = buffer.AsSpan(Guard, batch * rows);
         output.Fill(float.NaN);
-        multiply(input, batch, output);
+        weight.Multiply(input, batch, output);
 
         double error = 0, norm = 0;
         for (var row = 0; row < rows; row++)
         {
-            var coefficients = MemoryMarshal.CreateReadOnlySpan(ref weight[row, 0], columns);
+            var coefficients = MemoryMarshal.CreateReadOnlySpan(ref dense[row, 0], columns);
             for (var item = 0; item < batch; item++)
             {
                 var x = input.Slice(item * columns, columns);
@@ -332,8 +338,6 @@ public abstract class KernelConformanceTests(IKernelBackend backend, double tole
         Assert.That(error, Is.LessThanOrEqualTo(tolerance * norm), $"normalised mean square error {error / norm}");
         Assert.That(buffer[..Guard].Concat(buffer[^Guard..]), Has.All.EqualTo(Sentinel), "guard bands");
     }
-
-    private delegate void Multiplication(ReadOnlySpan<float> input, int batch, Span<float> output);
 
     private sealed class Broken() : DenseWeightSource(3, 5)
     {

@@ -20,16 +20,16 @@ internal sealed unsafe class TiledProduct : IParallelWork, IDisposable
     private PackedMatrix _matrix = null!;
     private bool _isPacking;
     private float* _input;
-    private float* _packedInput;
+    private byte* _packedInput;
     private float* _output;
     private int _batch;
     private int _scratchBytes;
 
     /// <summary>Room for what one factor hands to the next: of the first such pair.</summary>
-    public float* First(long count) => Grow(ref _first, count * sizeof(float));
+    public float* First(long count) => (float*)Grow(ref _first, count * sizeof(float));
 
     /// <summary>Room for what one factor hands to the next: of the second such pair.</summary>
-    public float* Second(long count) => Grow(ref _second, count * sizeof(float));
+    public float* Second(long count) => (float*)Grow(ref _second, count * sizeof(float));
 
     /// <summary>output = matrix · input.</summary>
     /// <param name="matrix">Cannot be disposed of meanwhile.</param>
@@ -45,10 +45,10 @@ internal sealed unsafe class TiledProduct : IParallelWork, IDisposable
         _batch = batch;
         _output = output;
         var parts = PartsOf(layout, batch, threads.Count);
-        _packedInput = input;
-        if (InputPacking.IsNeeded(layout, batch))
+        _packedInput = (byte*)input;
+        if (!matrix.ReadsInPlace(batch))
         {
-            _packedInput = Grow(ref _packed, InputPacking.Size(layout, batch) * sizeof(float));
+            _packedInput = Grow(ref _packed, layout.PackedBytes(batch));
             _isPacking = true;
             threads.Run(this, batch == 1 || parts == 1 ? 1 : threads.Count);
         }
@@ -68,8 +68,7 @@ internal sealed unsafe class TiledProduct : IParallelWork, IDisposable
         var layout = _matrix.Layout;
         if (_isPacking)
         {
-            var steps = (long)layout.Blocks * layout.Steps;
-            InputPacking.Pack(layout, _input, _batch, _packedInput, steps * part / parts, steps * (part + 1) / parts);
+            _matrix.PackInput(_input, _batch, _packedInput, part, parts);
             return;
         }
 
@@ -98,7 +97,7 @@ internal sealed unsafe class TiledProduct : IParallelWork, IDisposable
         return (int)Math.Min(parts, layout.Tiles);
     }
 
-    private static float* Grow(ref AlignedMemory? memory, long bytes)
+    private static byte* Grow(ref AlignedMemory? memory, long bytes)
     {
         if (memory is null || memory.Bytes < bytes)
         {
@@ -107,6 +106,6 @@ internal sealed unsafe class TiledProduct : IParallelWork, IDisposable
             memory = new AlignedMemory(bytes);
         }
 
-        return (float*)memory.Pointer;
+        return memory.Pointer;
     }
 }

@@ -16,7 +16,7 @@ internal sealed unsafe class TiledWeight : KernelWeight
     public TiledWeight(CpuBackend backend, KernelOperation operation, PackedMatrix[] factors, PackedMatrix main)
         : base(
             operation,
-            factors[^1].Layout.Blocks * factors[^1].Layout.Rows,
+            factors[^1].Layout.Height,
             factors[0].Layout.Blocks * factors[0].Layout.Columns,
             main.Layout.ElementType,
             factors.Sum(factor => factor.Layout.Bytes))
@@ -36,7 +36,7 @@ internal sealed unsafe class TiledWeight : KernelWeight
                 var source = x;
                 for (var i = 0; i < _factors.Length; i++)
                 {
-                    var rows = (long)_factors[i].Layout.Blocks * _factors[i].Layout.Rows * batch;
+                    var rows = (long)_factors[i].Layout.Height * batch;
                     var target = i == _factors.Length - 1 ? y : i == 0 ? product.First(rows) : product.Second(rows);
                     product.Run(_factors[i], _backend.Threads, source, batch, target);
                     source = target;

@@ -38,6 +38,30 @@ internal unsafe interface IVectors<TVector>
     /// <summary>The float16 in the low (0) or the high half (1) of each lane.</summary>
     static abstract TVector DecodeFloat16(TVector stored, int half);
 
+    /// <summary>Two signed bytes for each lane, as pairs of 16-bit numbers.</summary>
+    static abstract TVector LoadBytes(void* source);
+
+    /// <summary>What <see cref="ControlsOf"/> looks patterns up in.</summary>
+    static abstract TVector PatternTable();
+
+    /// <summary>From the low four bits of each lane, a pattern of <see cref="PairPatterns"/>, to what picks its two numbers of the 128-bit part.</summary>
+    static abstract TVector ControlsOf(TVector patterns, TVector table);
+
+    /// <summary>The patterns of the next step: four bits further.</summary>
+    static abstract TVector NextPatterns(TVector patterns);
+
+    /// <summary>For each lane two of the eight 16-bit numbers in its 128-bit part.</summary>
+    static abstract TVector PickPairs(TVector numbers, TVector controls);
+
+    /// <summary>The sum of each lane's two products of 16-bit numbers, added to a 32-bit number.</summary>
+    static abstract TVector AddProducts(TVector left, TVector right, TVector sum);
+
+    /// <summary>32-bit numbers as float32.</summary>
+    static abstract TVector ToFloat32(TVector numbers);
+
+    /// <summary>In each 128-bit part the first one twice, then the second one twice.</summary>
+    static abstract TVector PairScales(float first, float second);
+
     /// <summary>The sum of the vector's 128-bit parts.</summary>
     static abstract Vector128<float> Fold(TVector vector);
 }

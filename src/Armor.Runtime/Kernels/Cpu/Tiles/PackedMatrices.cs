@@ -11,9 +11,11 @@ internal static class PackedMatrices
     public static PackedMatrix Pack(DenseWeightSource source, TensorElementType type, InstructionSet set, ParallelOptions options)
         => Filled(Create<RowForm>(1, source.Rows, source.Columns, type, set), matrix => TilePacker.PackDense(matrix, source, options));
 
-    /// <summary>A 2:4 core.</summary>
+    /// <summary>A 2:4 core; a quantised one stays so whatever the type.</summary>
     public static PackedMatrix Pack(SparseCore core, TensorElementType type, InstructionSet set, ParallelOptions options)
-        => Filled(Create<PairForm>(1, core.Rows, core.Columns, type, set), matrix => TilePacker.PackCore(matrix, core, options));
+        => core.IsQuantised
+            ? Filled(CreateInt8(core.Rows, core.Columns, set), matrix => TilePacker.PackQuantised(matrix, core, options))
+            : Filled(Create<PairForm>(1, core.Rows, core.Columns, type, set), matrix => TilePacker.PackCore(matrix, core, options));
 
     /// <summary>A wrapper.</summary>
     public static PackedMatrix Pack(BlockDiagonalMatrix wrapper, TensorElementType type, InstructionSet set, ParallelOptions options)
@@ -35,6 +37,14 @@ internal static class PackedMatrices
         }
     }
 
+    private static PackedMatrix CreateInt8(int rows, int columns, InstructionSet set)
+        => set switch
+        {
+            InstructionSet.Avx512 => Make<Int8Kernels<Vector512<float>, Vectors512>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),
+            InstructionSet.Avx2 => Make<Int8Kernels<Vector256<float>, Vectors256>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),
+            _ => Make<Int8Kernels<Vector128<float>, Vectors128>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),
+        };
+
     private static PackedMatrix Create<TForm>(int blocks, int rows, int columns, TensorElementType type, InstructionSet set)
         where TForm : ITileForm
         => set switch
@@ -50,9 +60,14 @@ internal static class PackedMatrices
         where TForm : ITileForm
         => type switch
         {
-            TensorElementType.Float32 => new TiledMatrix<TVector, TVectors, Float32Values, TForm>(blocks, rows, columns, type),
-            TensorElementType.BFloat16 => new TiledMatrix<TVector, TVectors, BFloat16Values, TForm>(blocks, rows, columns, type),
-            TensorElementType.Float16 => new TiledMatrix<TVector, TVectors, Float16Values, TForm>(blocks, rows, columns, type),
+            TensorElementType.Float32 => Make<FloatKernels<TVector, TVectors, Float32Values, TForm>, Float32Inputs>(blocks, rows, columns, type),
+            TensorElementType.BFloat16 => Make<FloatKernels<TVector, TVectors, BFloat16Values, TForm>, Float32Inputs>(blocks, rows, columns, type),
+            TensorElementType.Float16 => Make<FloatKernels<TVector, TVectors, Float16Values, TForm>, Float32Inputs>(blocks, rows, columns, type),
             _ => throw new ArgumentOutOfRangeException(nameof(type), type, "Values are not held in this type."),
         };
+
+    private static TiledMatrix<TKernels, TInputs> Make<TKernels, TInputs>(int blocks, int rows, int columns, TensorElementType type)
+        where TKernels : ITileKernels
+        where TInputs : IInputPacking
+        => new(new TileLayout(TKernels.Shape, blocks, rows, columns, type));
 }

@@ -16,13 +16,13 @@ internal static unsafe class TilePacker
     {
         var layout = matrix.Layout;
         var size = layout.ElementType.ByteSize();
-        var tilesAtOnce = Math.Max(1, PieceBytes / sizeof(float) / layout.Columns / layout.RowsPerTile);
+        var tilesAtOnce = Math.Max(1, PieceBytes / sizeof(float) / layout.Columns / layout.Shape.RowsPerTile);
         Run((layout.Tiles + tilesAtOnce - 1) / tilesAtOnce, options, piece =>
         {
             var firstTile = piece * tilesAtOnce;
             var endTile = Math.Min(layout.Tiles, firstTile + tilesAtOnce);
-            var firstRow = firstTile * layout.RowsPerTile;
-            var count = (Math.Min(layout.Rows, endTile * layout.RowsPerTile) - firstRow) * layout.Columns;
+            var firstRow = firstTile * layout.Shape.RowsPerTile;
+            var count = (Math.Min(layout.Rows, endTile * layout.Shape.RowsPerTile) - firstRow) * layout.Columns;
             var values = ArrayPool<float>.Shared.Rent(count);
             var stored = ArrayPool<byte>.Shared.Rent(count * size);
             try
@@ -33,9 +33,9 @@ internal static unsafe class TilePacker
                 {
                     var tileBytes = TileOf(matrix, tile);
                     tileBytes.Clear();
-                    for (var row = 0; row < layout.RowsPerTile && (tile * layout.RowsPerTile) + row < layout.Rows; row++)
+                    for (var row = 0; row < layout.Shape.RowsPerTile && (tile * layout.Shape.RowsPerTile) + row < layout.Rows; row++)
                     {
-                        var start = ((((tile - firstTile) * layout.RowsPerTile) + row) * layout.Columns) * size;
+                        var start = ((((tile - firstTile) * layout.Shape.RowsPerTile) + row) * layout.Columns) * size;
                         PackRow(layout, tileBytes, row, stored.AsSpan(start, layout.Columns * size));
                     }
                 }
@@ -60,9 +60,9 @@ internal static unsafe class TilePacker
             var stored = ArrayPool<byte>.Shared.Rent(core.RowValueCount * size);
             try
             {
-                for (var row = 0; row < layout.RowsPerTile && (tile * layout.RowsPerTile) + row < layout.Rows; row++)
+                for (var row = 0; row < layout.Shape.RowsPerTile && (tile * layout.Shape.RowsPerTile) + row < layout.Rows; row++)
                 {
-                    var index = (tile * layout.RowsPerTile) + row;
+                    var index = (tile * layout.Shape.RowsPerTile) + row;
                     var values = stored.AsSpan(0, core.RowValueCount * size);
                     FloatConversion.FromFloat32(layout.ElementType, core.RowValues(index), values);
                     PackCoreRow(layout, tileBytes, row, values, core.RowMask(index));
@@ -71,6 +71,21 @@ internal static unsafe class TilePacker
             finally
             {
                 ArrayPool<byte>.Shared.Return(stored);
+            }
+        });
+    }
+
+    /// <summary>Packs a quantised 2:4 core.</summary>
+    public static void PackQuantised(PackedMatrix matrix, SparseCore core, ParallelOptions options)
+    {
+        var layout = matrix.Layout;
+        Run(layout.Tiles, options, tile =>
+        {
+            var tileBytes = TileOf(matrix, tile);
+            tileBytes.Clear();
+            for (var row = 0; row < layout.Shape.RowsPerTile && (tile * layout.Shape.RowsPerTile) + row < layout.Rows; row++)
+            {
+                PackQuantisedRow(layout, tileBytes, row, core, (tile * layout.Shape.RowsPerTile) + row);
             }
         });
     }
@@ -91,9 +106,9 @@ internal static unsafe class TilePacker
                 {
                     var tileBytes = TileOf(matrix, (block * layout.TilesPerBlock) + tile);
                     tileBytes.Clear();
-                    for (var lane = 0; lane < layout.RowsPerTile && (tile * layout.RowsPerTile) + lane < layout.Rows; lane++)
+                    for (var lane = 0; lane < layout.Shape.RowsPerTile && (tile * layout.Shape.RowsPerTile) + lane < layout.Rows; lane++)
                     {
-                        PackBlockRow(layout, tileBytes, lane, stored.AsSpan(((tile * layout.RowsPerTile) + lane) * rowBytes, rowBytes));
+                        PackBlockRow(layout, tileBytes, lane, stored.AsSpan(((tile * layout.Shape.RowsPerTile) + lane) * rowBytes, rowBytes));
                     }
                 }
             }
@@ -109,17 +124,17 @@ internal static unsafe class TilePacker
     {
         var layout = matrix.Layout;
         var size = layout.ElementType.ByteSize();
-        var tile = TileOf(matrix, row / layout.RowsPerTile);
-        var vector = row % layout.RowsPerTile * layout.VectorBytes;
-        var stored = ArrayPool<byte>.Shared.Rent(layout.PaddedColumns * size);
+        var tile = TileOf(matrix, row / layout.Shape.RowsPerTile);
+        var vector = row % layout.Shape.RowsPerTile * layout.Shape.VectorBytes;
+        var stored = ArrayPool<byte>.Shared.Rent(layout.Steps * layout.Shape.ColumnsPerStep * size);
         try
         {
             for (var step = 0; step < layout.Steps; step++)
             {
-                var lanes = tile.Slice((int)layout.OffsetOf(step) + vector, layout.VectorBytes);
-                for (var lane = 0; lane < layout.Width; lane++)
+                var lanes = tile.Slice((int)layout.ValuesAt(step) + vector, layout.Shape.VectorBytes);
+                for (var lane = 0; lane < layout.Shape.Width; lane++)
                 {
-                    lanes.Slice((lane * sizeof(float)) + (step % layout.PerLane * size), size).CopyTo(stored.AsSpan(((step * layout.Width) + lane) * size));
+                    lanes.Slice((lane * sizeof(float)) + (step % layout.Shape.StepsPerRead * size), size).CopyTo(stored.AsSpan(((step * layout.Shape.Width) + lane) * size));
                 }
             }
 
@@ -134,20 +149,20 @@ internal static unsafe class TilePacker
     /// <summary>Row by row: a vector of the tile holds as many columns of the row as it has lanes.</summary>
     private static void PackRow(TileLayout layout, Span<byte> tile, int row, ReadOnlySpan<byte> stored)
     {
-        var vector = row * layout.VectorBytes;
-        for (var step = 0; step < layout.Steps; step += layout.PerLane)
+        var vector = row * layout.Shape.VectorBytes;
+        for (var step = 0; step < layout.Steps; step += layout.Shape.StepsPerRead)
         {
-            var lanes = tile.Slice((int)layout.OffsetOf(step) + vector, layout.VectorBytes);
-            var first = step * layout.Width;
-            if (layout.PerLane == 1)
+            var lanes = tile.Slice((int)layout.ValuesAt(step) + vector, layout.Shape.VectorBytes);
+            var first = step * layout.Shape.Width;
+            if (layout.Shape.StepsPerRead == 1)
             {
                 var values = MemoryMarshal.Cast<byte, uint>(stored)[first..];
-                values[..Math.Min(layout.Width, values.Length)].CopyTo(MemoryMarshal.Cast<byte, uint>(lanes));
+                values[..Math.Min(layout.Shape.Width, values.Length)].CopyTo(MemoryMarshal.Cast<byte, uint>(lanes));
             }
             else
             {
                 var values = MemoryMarshal.Cast<byte, ushort>(stored)[first..];
-                Interleave(values[..Math.Min(layout.Width, values.Length)], values[Math.Min(layout.Width, values.Length)..], MemoryMarshal.Cast<byte, uint>(lanes));
+                Interleave(values[..Math.Min(layout.Shape.Width, values.Length)], values[Math.Min(layout.Shape.Width, values.Length)..], MemoryMarshal.Cast<byte, uint>(lanes));
             }
         }
     }
@@ -175,22 +190,53 @@ internal static unsafe class TilePacker
     private static void PackCoreRow(TileLayout layout, Span<byte> tile, int row, ReadOnlySpan<byte> stored, ReadOnlySpan<byte> mask)
     {
         var size = layout.ElementType.ByteSize();
-        var groupsPerStep = layout.Width / 4;
-        var vector = row / 2 * layout.VectorBytes;
+        var groupsPerStep = layout.Shape.Width / 4;
+        var vector = row / 2 * layout.Shape.VectorBytes;
         for (var group = 0; group < layout.Columns / 4; group++)
         {
             var step = group / groupsPerStep;
             var lane = (group % groupsPerStep * 4) + (row % 2 * 2);
-            var codedStep = step / TileLayout.CodedSteps * TileLayout.CodedSteps;
-            var codes = MemoryMarshal.Cast<byte, uint>(tile.Slice((int)layout.OffsetOf(codedStep) + vector, layout.VectorBytes));
-            var values = tile.Slice((int)OffsetOfValues(layout, step) + vector, layout.VectorBytes);
+            var section = step / layout.Shape.SectionSteps * layout.Shape.SectionSteps;
+            var codes = MemoryMarshal.Cast<byte, uint>(tile.Slice((int)layout.SectionAt(section) + vector, layout.Shape.VectorBytes));
+            var values = tile.Slice((int)layout.ValuesAt(step) + vector, layout.Shape.VectorBytes);
             var bits = (mask[group / 2] >> (group % 2 * 4)) & 0xF;
             for (var kept = 0; kept < 2; kept++, bits &= bits - 1)
             {
-                codes[lane + kept] |= (uint)BitOperations.TrailingZeroCount(bits) << (2 * (step % TileLayout.CodedSteps));
-                var place = ((lane + kept) * sizeof(float)) + (step % layout.PerLane * size);
+                codes[lane + kept] |= (uint)BitOperations.TrailingZeroCount(bits) << (2 * (step % layout.Shape.SectionSteps));
+                var place = ((lane + kept) * sizeof(float)) + (step % layout.Shape.StepsPerRead * size);
                 stored.Slice(((group * 2) + kept) * size, size).CopyTo(values[place..]);
             }
+        }
+    }
+
+    /// <summary>A row of a quantised core: a section's scale, each group's pattern at its lane, and its two bytes in the order of the lanes.</summary>
+    private static void PackQuantisedRow(TileLayout layout, Span<byte> tile, int row, SparseCore core, int index)
+    {
+        var values = core.RowQuantised(index);
+        var scales = core.RowScales(index);
+        var mask = core.RowMask(index);
+        var shape = layout.Shape;
+        var groupsPerStep = shape.ColumnsPerStep / 4;
+        var scaleColumns = core.ValuesPerScale * 2;
+        for (var section = 0; section < layout.Sections; section++)
+        {
+            var step = section * shape.SectionSteps;
+            var header = tile[(int)layout.SectionAt(step)..];
+            BitConverter.TryWriteBytes(header[(row * sizeof(float))..], scales[step * shape.ColumnsPerStep / scaleColumns]);
+        }
+
+        for (var group = 0; group < layout.Columns / 4; group++)
+        {
+            var step = group / groupsPerStep;
+            var section = step / shape.SectionSteps * shape.SectionSteps;
+            var inStep = group % groupsPerStep;
+            var lane = (inStep / 2 * 4) + (row % 2 * 2) + (inStep % 2);
+            var patterns = tile.Slice((int)layout.ValuesAt(section) - (4 * shape.VectorBytes) + (row / 2 * shape.VectorBytes), shape.VectorBytes);
+            var pattern = PairPatterns.Of((mask[group / 2] >> (group % 2 * 4)) & 0xF) + (inStep % 2 == 1 ? 8u : 0);
+            MemoryMarshal.Cast<byte, uint>(patterns)[lane] |= pattern << (4 * (step - section));
+            var place = (int)layout.ValuesAt(step) + (row / 2 * shape.VectorBytes / 2) + (lane * 2);
+            tile[place] = (byte)values[2 * group];
+            tile[place + 1] = (byte)values[(2 * group) + 1];
         }
     }
 
@@ -200,16 +246,9 @@ internal static unsafe class TilePacker
         var size = layout.ElementType.ByteSize();
         for (var column = 0; column < layout.Columns; column++)
         {
-            var place = (int)layout.OffsetOf(column) + (row * sizeof(float)) + (column % layout.PerLane * size);
+            var place = (int)layout.ValuesAt(column) + (row * sizeof(float)) + (column % layout.Shape.StepsPerRead * size);
             stored.Slice(column * size, size).CopyTo(tile[place..]);
         }
-    }
-
-    /// <summary>Beyond the codes of the step, where there are some.</summary>
-    private static long OffsetOfValues(TileLayout layout, int step)
-    {
-        var codes = (step / TileLayout.CodedSteps) + 1;
-        return ((long)codes + (step / layout.PerLane)) * 4 * layout.VectorBytes;
     }
 
     private static Span<byte> TileOf(PackedMatrix matrix, int tile)

@@ -1,26 +1,11 @@
 using System.Runtime.CompilerServices;
-using Armor.Runtime.Checkpoints;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
 
-/// <summary>A packed matrix of one width of vector, stored type and form: drives the inner loops over tiles and inputs.</summary>
-internal sealed unsafe class TiledMatrix<TVector, TVectors, TValues, TForm>(int blocks, int rows, int columns, TensorElementType elementType)
-    : PackedMatrix(new TileLayout
-    {
-        Blocks = blocks,
-        Rows = rows,
-        Columns = columns,
-        ElementType = elementType,
-        Width = TVectors.Width,
-        RowsPerTile = TForm.RowsOf(TVectors.Width),
-        HasCodes = TForm.HasCodes,
-        IsColumnwise = TForm.IsColumnwise,
-        GroupSize = TVectors.GroupSize,
-    })
-    where TVector : unmanaged
-    where TVectors : IVectors<TVector>
-    where TValues : IStoredValues
-    where TForm : ITileForm
+/// <summary>A packed matrix of one kind of tile: drives the inner loops over tiles and inputs.</summary>
+internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) : PackedMatrix(layout)
+    where TKernels : ITileKernels
+    where TInputs : IInputPacking
 {
     /// <summary>A small batch reads the weight once; its inputs stay in the second-level cache.</summary>
     private const int SmallBatch = 16;
@@ -30,12 +15,43 @@ internal sealed unsafe class TiledMatrix<TVector, TVectors, TValues, TForm>(int 
     private const int StepBlock = 64;
     private const int TileBlock = 8;
 
-    private int GroupSums => 4 * TVectors.GroupSize * TVectors.Width;
+    private readonly int _groupSize = layout.Shape.GroupSize;
+    private readonly int _width = layout.Shape.Width;
+
+    private int GroupSums => 4 * _groupSize * _width;
+
+    public override bool ReadsInPlace(int batch)
+        => TInputs.IsCopy && batch == 1 && Layout.Steps * Layout.Shape.ColumnsPerStep == Layout.Columns;
 
     public override int ScratchBytes(int batch)
         => batch > 1 && Layout.Steps > StepsAtOnce(batch) ? TileBlock * Groups(Math.Min(batch, BatchBlock)) * GroupSums * sizeof(float) : 0;
 
-    public override void Multiply(int firstTile, int endTile, float* input, int batch, float* output, byte* scratch)
+    public override void PackInput(float* input, int batch, byte* packed, int part, int parts)
+    {
+        // Shares are ranges of sections over all blocks.
+        var first = (int)((long)Layout.Blocks * Layout.Sections * part / parts);
+        var end = (int)((long)Layout.Blocks * Layout.Sections * (part + 1) / parts);
+        for (var section = first; section < end;)
+        {
+            var (block, sectionInBlock) = Math.DivRem(section, Layout.Sections);
+            var endInBlock = Math.Min(Layout.Sections, sectionInBlock + end - section);
+            for (var start = 0; start < batch; start += _groupSize)
+            {
+                var members = Math.Min(_groupSize, batch - start);
+                var room = TileLayout.RoomFor(members);
+                var group = packed + (start / _groupSize * Layout.GroupBytes(_groupSize)) + (block * Layout.InputBlockBytes(room));
+                for (var member = 0; member < room; member++)
+                {
+                    var columns = member < members ? input + (((long)(start + member) * Layout.Blocks) + block) * Layout.Columns : null;
+                    TInputs.Pack(Layout, columns, sectionInBlock, endInBlock, group, member, room);
+                }
+            }
+
+            section += endInBlock - sectionInBlock;
+        }
+    }
+
+    public override void Multiply(int firstTile, int endTile, byte* input, int batch, float* output, byte* scratch)
     {
         if (batch == 1)
         {
@@ -52,35 +68,35 @@ internal sealed unsafe class TiledMatrix<TVector, TVectors, TValues, TForm>(int 
         }
     }
 
-    private static int Groups(int batch) => (batch + TVectors.GroupSize - 1) / TVectors.GroupSize;
-
     private static int StepsAtOnce(int batch) => batch <= SmallBatch ? 4 * StepBlock : StepBlock;
 
-    private void MultiplyOne(int firstTile, int endTile, float* input, float* output)
+    private int Groups(int batch) => (batch + _groupSize - 1) / _groupSize;
+
+    private void MultiplyOne(int firstTile, int endTile, byte* input, float* output)
     {
-        var sums = stackalloc float[8 * TVectors.Width];
-        var half = TVectors.GroupSize == 4 ? (endTile - firstTile) / 2 : 0;
+        var sums = stackalloc float[8 * _width];
+
+        // With 16 registers one stream is all there is room for.
+        var half = _groupSize == 4 ? (endTile - firstTile) / 2 : 0;
         for (var tile = firstTile; tile < firstTile + half; tile++)
         {
-            TileKernels<TVector, TVectors, TValues, TForm>.OneByTwoTiles(
-                TileAt(tile, 0), TileAt(tile + half, 0), InputOf(tile, input, 1), InputOf(tile + half, input, 1), Layout.Steps, sums);
-            Finish(tile, sums, TVectors.Width, output);
-            Finish(tile + half, sums + (4 * TVectors.Width), TVectors.Width, output);
+            TKernels.OneByTwoTiles(TileAt(tile, 0), TileAt(tile + half, 0), InputOf(tile, input, 1), InputOf(tile + half, input, 1), Layout.Steps, sums);
+            Finish(tile, sums, _width, output);
+            Finish(tile + half, sums + (4 * _width), _width, output);
         }
 
         for (var tile = firstTile + (2 * half); tile < endTile; tile++)
         {
-            TileKernels<TVector, TVectors, TValues, TForm>.One(TileAt(tile, 0), InputOf(tile, input, 1), Layout.Steps, isFirst: true, sums);
-            Finish(tile, sums, TVectors.Width, output);
+            TKernels.One(TileAt(tile, 0), InputOf(tile, input, 1), Layout.Steps, isFirst: true, sums);
+            Finish(tile, sums, _width, output);
         }
     }
 
-    private void MultiplyBlock(int firstTile, int endTile, float* input, int firstInput, int count, int batch, float* output, float* carried)
+    private void MultiplyBlock(int firstTile, int endTile, byte* input, int firstInput, int count, int batch, float* output, float* carried)
     {
         var own = stackalloc float[GroupSums];
         var atOnce = StepsAtOnce(batch);
         var groups = Groups(count);
-        var height = Layout.Blocks * Layout.Rows;
         for (var step = 0; step < Layout.Steps; step += atOnce)
         {
             var steps = Math.Min(atOnce, Layout.Steps - step);
@@ -90,28 +106,29 @@ internal sealed unsafe class TiledMatrix<TVector, TVectors, TValues, TForm>(int 
                 var weights = TileAt(tile, step);
                 for (var group = 0; group < groups; group++)
                 {
-                    var start = firstInput + (group * TVectors.GroupSize);
-                    var (members, room) = InputPacking.GroupAt(start, batch, TVectors.GroupSize);
+                    var start = firstInput + (group * _groupSize);
+                    var members = Math.Min(_groupSize, batch - start);
+                    var room = TileLayout.RoomFor(members);
                     var sums = Layout.Steps > atOnce ? carried + ((((tile - firstTile) * groups) + group) * GroupSums) : own;
-                    var x = InputOf(tile, input + ((long)start * Layout.Blocks * Layout.PaddedColumns), room) + ((long)step * Layout.ColumnsPerStep * room);
+                    var x = InputOf(tile, input + (start / _groupSize * Layout.GroupBytes(_groupSize)), room) + Layout.InputSectionAt(step, room);
                     if (room == 4)
                     {
-                        // The first groups of a tile fetch the next one between them, a line a step.
-                        var next = group < 4 ? weights + Layout.TileBytes + (group * (steps / TValues.PerLane) * 64L) : weights;
-                        TileKernels<TVector, TVectors, TValues, TForm>.Four(weights, x, steps, step == 0, sums, next);
+                        // The first groups of a tile fetch the next one between them, a line a reading.
+                        var next = group < 4 ? weights + Layout.TileBytes + (group * (steps / Layout.Shape.StepsPerRead) * 64L) : weights;
+                        TKernels.Four(weights, x, steps, step == 0, sums, next);
                     }
                     else if (room == 2)
                     {
-                        TileKernels<TVector, TVectors, TValues, TForm>.Two(weights, x, steps, step == 0, sums);
+                        TKernels.Two(weights, x, steps, step == 0, sums);
                     }
                     else
                     {
-                        TileKernels<TVector, TVectors, TValues, TForm>.One(weights, x, steps, step == 0, sums);
+                        TKernels.One(weights, x, steps, step == 0, sums);
                     }
 
                     for (var member = 0; isLast && member < members; member++)
                     {
-                        Finish(tile, sums + (member * TVectors.Width), room * TVectors.Width, output + ((long)(start + member) * height));
+                        Finish(tile, sums + (member * _width), room * _width, output + ((long)(start + member) * Layout.Height));
                     }
                 }
             }
@@ -119,27 +136,27 @@ internal sealed unsafe class TiledMatrix<TVector, TVectors, TValues, TForm>(int 
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private byte* TileAt(int tile, int step) => Memory.Pointer + (tile * Layout.TileBytes) + Layout.OffsetOf(step);
+    private byte* TileAt(int tile, int step) => Memory.Pointer + (tile * Layout.TileBytes) + Layout.SectionAt(step);
 
-    /// <summary>A tile's input; the same for all but those of a block-diagonal matrix.</summary>
+    /// <summary>A tile's input in a group; the same for all but those of a block-diagonal matrix.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private float* InputOf(int tile, float* input, int room)
-        => Layout.Blocks == 1 ? input : input + ((long)(tile / Layout.TilesPerBlock) * Layout.PaddedColumns * room);
+    private byte* InputOf(int tile, byte* group, int room)
+        => Layout.Blocks == 1 ? group : group + (tile / Layout.TilesPerBlock * Layout.InputBlockBytes(room));
 
     private void Finish(int tile, float* sums, int stride, float* output)
     {
         var (block, tileInBlock) = Layout.Blocks == 1 ? (0, tile) : Math.DivRem(tile, Layout.TilesPerBlock);
-        var firstRow = tileInBlock * Layout.RowsPerTile;
+        var firstRow = tileInBlock * Layout.Shape.RowsPerTile;
         var rows = Layout.Rows - firstRow;
         output += ((long)block * Layout.Rows) + firstRow;
-        if (rows >= Layout.RowsPerTile)
+        if (rows >= Layout.Shape.RowsPerTile)
         {
-            TForm.Finish<TVector, TVectors>(sums, stride, output);
+            TKernels.Finish(sums, stride, output);
             return;
         }
 
-        var all = stackalloc float[4 * TVectors.Width > 8 ? 4 * TVectors.Width : 8];
-        TForm.Finish<TVector, TVectors>(sums, stride, all);
+        var all = stackalloc float[Layout.Shape.RowsPerTile];
+        TKernels.Finish(sums, stride, all);
         new ReadOnlySpan<float>(all, rows).CopyTo(new Span<float>(output, rows));
     }
 }

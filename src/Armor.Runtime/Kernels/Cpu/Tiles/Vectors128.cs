@@ -38,12 +38,60 @@ internal readonly unsafe struct Vectors128 : IVectors<Vector128<float>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> DecodeFloat16(Vector128<float> stored, int half)
     {
-        // Exponent and mantissa at float32's place read as the value times 2^-112; the product with 2^112 is exact, subnormals too.
-        var top = half == 0 ? Vector128.ShiftLeft(stored.AsUInt32(), 16) : stored.AsUInt32();
-        var magnitude = Vector128.ShiftRightLogical(top, 3) & Vector128.Create(0x0FFFE000u);
-        var sign = top & Vector128.Create(0x80000000);
-        return (magnitude | sign).AsSingle() * Vector128.Create(5.192296858534828e33f);
+        // Exponent and mantissa at float32's place read as the value times 2^-112; the product with 2^112 is exact, subnormals too. The shift
+        // copies the sign into bits that are cleared then.
+        var top = half == 0 ? Vector128.ShiftLeft(stored.AsInt32(), 16) : stored.AsInt32();
+        return (Vector128.ShiftRightArithmetic(top, 3) & Vector128.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector128.Create(5.192296858534828e33f);
     }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> LoadBytes(void* source) => Vector128.WidenLower(Vector128.CreateScalarUnsafe(*(long*)source).AsSByte()).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> PatternTable() => Vector128.Load(PairPatterns.Bytes).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> ControlsOf(Vector128<float> patterns, Vector128<float> table)
+    {
+        // Each byte of a lane looks its own part of the pattern up: twice the first column, twice the second.
+        var lookup = ((patterns.AsUInt32() & Vector128.Create(7u)) * 0x01010101u) + Vector128.Create(0x08080000u);
+        var second = (uint)PairPatterns.SecondGroup + 0x01000100u;
+        return (Vector128.Shuffle(table.AsByte(), lookup.AsByte()).AsUInt32() + Vector128.Create(0x01000100u, second, 0x01000100u, second)).AsSingle();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> NextPatterns(Vector128<float> patterns) => Vector128.ShiftRightLogical(patterns.AsUInt32(), 4).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> PickPairs(Vector128<float> numbers, Vector128<float> controls)
+        => Vector128.Shuffle(numbers.AsByte(), controls.AsByte()).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> AddProducts(Vector128<float> left, Vector128<float> right, Vector128<float> sum)
+    {
+        var (a, b) = (left.AsInt16(), right.AsInt16());
+        if (Sse2.IsSupported)
+        {
+            return (sum.AsInt32() + Sse2.MultiplyAddAdjacent(a, b)).AsSingle();
+        }
+
+        if (AdvSimd.Arm64.IsSupported)
+        {
+            var low = AdvSimd.MultiplyWideningLower(a.GetLower(), b.GetLower());
+            return (sum.AsInt32() + AdvSimd.Arm64.AddPairwise(low, AdvSimd.MultiplyWideningUpper(a, b))).AsSingle();
+        }
+
+        // Even and odd numbers apart, each with its sign.
+        var even = Vector128.ShiftRightArithmetic(Vector128.ShiftLeft(a.AsInt32(), 16), 16) * Vector128.ShiftRightArithmetic(Vector128.ShiftLeft(b.AsInt32(), 16), 16);
+        var odd = Vector128.ShiftRightArithmetic(a.AsInt32(), 16) * Vector128.ShiftRightArithmetic(b.AsInt32(), 16);
+        return (sum.AsInt32() + even + odd).AsSingle();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> ToFloat32(Vector128<float> numbers) => Vector128.ConvertToSingle(numbers.AsInt32());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector128<float> PairScales(float first, float second) => Vector128.Create(first, first, second, second);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> Fold(Vector128<float> vector) => vector;

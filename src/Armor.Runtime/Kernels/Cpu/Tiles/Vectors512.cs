@@ -38,11 +38,41 @@ internal readonly unsafe struct Vectors512 : IVectors<Vector512<float>>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> DecodeFloat16(Vector512<float> stored, int half)
     {
-        // Exponent and mantissa at float32's place read as the value times 2^-112; the product with 2^112 is exact, subnormals too.
-        var top = half == 0 ? Vector512.ShiftLeft(stored.AsUInt32(), 16) : stored.AsUInt32();
-        var magnitude = Vector512.ShiftRightLogical(top, 3) & Vector512.Create(0x0FFFE000u);
-        var sign = top & Vector512.Create(0x80000000);
-        return (magnitude | sign).AsSingle() * Vector512.Create(5.192296858534828e33f);
+        // Exponent and mantissa at float32's place read as the value times 2^-112; the product with 2^112 is exact, subnormals too. The shift
+        // copies the sign into bits that are cleared then.
+        var top = half == 0 ? Vector512.ShiftLeft(stored.AsInt32(), 16) : stored.AsInt32();
+        return (Vector512.ShiftRightArithmetic(top, 3) & Vector512.Create(unchecked((int)0x8FFFE000))).AsSingle() * Vector512.Create(5.192296858534828e33f);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> LoadBytes(void* source) => Avx512BW.ConvertToVector512Int16(Vector256.Load((sbyte*)source)).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> PatternTable() => Vector512.Load(PairPatterns.Table).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> ControlsOf(Vector512<float> patterns, Vector512<float> table)
+        => Avx512F.PermuteVar16x32(table, patterns.AsInt32());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> NextPatterns(Vector512<float> patterns) => Vector512.ShiftRightLogical(patterns.AsUInt32(), 4).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> PickPairs(Vector512<float> numbers, Vector512<float> controls)
+        => Avx512BW.Shuffle(numbers.AsByte(), controls.AsByte()).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> AddProducts(Vector512<float> left, Vector512<float> right, Vector512<float> sum)
+        => (sum.AsInt32() + Avx512BW.MultiplyAddAdjacent(left.AsInt16(), right.AsInt16())).AsSingle();
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> ToFloat32(Vector512<float> numbers) => Vector512.ConvertToSingle(numbers.AsInt32());
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> PairScales(float first, float second)
+    {
+        var pair = Vector128.Create(first, first, second, second);
+        return Vector512.Create(Vector256.Create(pair, pair), Vector256.Create(pair, pair));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

@@ -4,43 +4,51 @@ using System.Runtime.Intrinsics.X86;
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
 
 /// <summary>
-/// The inner loops, for every width of vector, stored type and form of tile. Each adds, for one input after another and in the same order of steps, to
-/// four vectors of sums an input, so that a result does not depend on which of the loops computed it.
+/// Tiles of float32, bfloat16 or float16 in one of the forms. A step reads four vectors of values and what they are multiplied by: as many columns of
+/// the input as there are lanes, or one column in all lanes. A section is the sixteen steps that the two-bit codes in a 32-bit lane last for. Choices
+/// are comparisons of types, not of the types' properties: only so does the compiler inline all of the larger loops.
 /// </summary>
-internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
+internal readonly unsafe struct FloatKernels<TVector, TVectors, TValues, TForm> : ITileKernels
     where TVector : unmanaged
     where TVectors : IVectors<TVector>
     where TValues : IStoredValues
     where TForm : ITileForm
 {
-    /// <summary>The steps whose codes fit the 32 bits of a lane.</summary>
-    public const int CodedSteps = 16;
+    private const int SectionSteps = 16;
+
+    public static TileShape Shape => new()
+    {
+        Width = TVectors.Width,
+        RowsPerTile = TForm.RowsOf(TVectors.Width),
+        ColumnsPerStep = U,
+        SectionSteps = SectionSteps,
+        SectionHeader = TForm.HasCodes ? 4 * V : 0,
+        StepsPerRead = TValues.PerLane,
+        ReadBytes = 4 * V,
+        InputStepBytes = U * sizeof(float),
+        GroupSize = TVectors.GroupSize,
+    };
 
     /// <summary>Bytes of a vector.</summary>
-    private static int V => TVectors.Width * sizeof(float);
+    private static int V => sizeof(TVector);
 
-    /// <summary>Float32 of an input that a step reads.</summary>
-    private static int U => TForm.IsColumnwise ? 1 : TVectors.Width;
+    /// <summary>Columns of a step.</summary>
+    private static int U => typeof(TForm) == typeof(ColumnForm) ? 1 : sizeof(TVector) / sizeof(float);
 
-    /// <summary>One tile, one input.</summary>
-    /// <param name="weights">The tile, from a multiple of <see cref="CodedSteps"/> on.</param>
-    /// <param name="input">[steps, U].</param>
-    /// <param name="steps">How many, a multiple of the values in a lane.</param>
-    /// <param name="isFirst">Whether the sums begin here; otherwise they are added to.</param>
-    /// <param name="sums">[4 vectors].</param>
-    public static void One(byte* weights, float* input, int steps, bool isFirst, float* sums)
+    public static void One(byte* weights, byte* packed, int steps, bool isFirst, float* sums)
     {
+        var input = (float*)packed;
         var (a0, a1, a2, a3) = (Start(isFirst, sums, 0), Start(isFirst, sums, 1), Start(isFirst, sums, 2), Start(isFirst, sums, 3));
         TVector c0 = default, c1 = default, c2 = default, c3 = default;
-        for (; steps > 0; steps -= CodedSteps)
+        for (; steps > 0; steps -= SectionSteps)
         {
-            if (TForm.HasCodes)
+            if (typeof(TForm) == typeof(PairForm))
             {
-                (c0, c1, c2, c3) = (TVectors.Load(weights), TVectors.Load(weights + V), TVectors.Load(weights + (2 * V)), TVectors.Load(weights + (3 * V)));
-                weights += 4 * V;
+                (c0, c1, c2, c3) = (*(TVector*)weights, *(TVector*)(weights + sizeof(TVector)), *(TVector*)(weights + (2 * sizeof(TVector))), *(TVector*)(weights + (3 * sizeof(TVector))));
+                weights += 4 * sizeof(TVector);
             }
 
-            var end = input + (Math.Min(CodedSteps, steps) * U);
+            var end = input + (Math.Min(SectionSteps, steps) * U);
             do
             {
                 var x = LoadInput(input);
@@ -48,7 +56,7 @@ internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
                 Add(weights, 1, 0, x, ref c1, ref a1);
                 Add(weights, 2, 0, x, ref c2, ref a2);
                 Add(weights, 3, 0, x, ref c3, ref a3);
-                if (TValues.PerLane == 2)
+                if (typeof(TValues) != typeof(Float32Values))
                 {
                     x = LoadInput(input + U);
                     Add(weights, 0, 1, x, ref c0, ref a0);
@@ -57,40 +65,35 @@ internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
                     Add(weights, 3, 1, x, ref c3, ref a3);
                 }
 
-                weights += 4 * V;
+                weights += 4 * sizeof(TVector);
                 input += TValues.PerLane * U;
             }
             while (input < end);
         }
 
-        TVectors.Store(a0, sums);
-        TVectors.Store(a1, sums + TVectors.Width);
-        TVectors.Store(a2, sums + (2 * TVectors.Width));
-        TVectors.Store(a3, sums + (3 * TVectors.Width));
+        *(TVector*)sums = a0;
+        *(TVector*)(sums + TVectors.Width) = a1;
+        *(TVector*)(sums + (2 * TVectors.Width)) = a2;
+        *(TVector*)(sums + (3 * TVectors.Width)) = a3;
     }
 
-    /// <summary>Two tiles far apart, one input: two streams from memory are faster than one.</summary>
-    /// <param name="weights">The first tile.</param>
-    /// <param name="others">The second.</param>
-    /// <param name="input">[steps, U].</param>
-    /// <param name="otherInput">The second tile's input: the first one's, but for a columnwise form.</param>
-    /// <param name="steps">As in <see cref="One"/>.</param>
-    /// <param name="sums">[2 tiles, 4 vectors].</param>
-    public static void OneByTwoTiles(byte* weights, byte* others, float* input, float* otherInput, int steps, float* sums)
+    public static void OneByTwoTiles(byte* weights, byte* others, byte* packed, byte* otherPacked, int steps, float* sums)
     {
+        var input = (float*)packed;
+        var otherInput = (float*)otherPacked;
         TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
         TVector c0 = default, c1 = default, c2 = default, c3 = default, d0 = default, d1 = default, d2 = default, d3 = default;
-        for (; steps > 0; steps -= CodedSteps)
+        for (; steps > 0; steps -= SectionSteps)
         {
-            if (TForm.HasCodes)
+            if (typeof(TForm) == typeof(PairForm))
             {
-                (c0, c1, c2, c3) = (TVectors.Load(weights), TVectors.Load(weights + V), TVectors.Load(weights + (2 * V)), TVectors.Load(weights + (3 * V)));
-                (d0, d1, d2, d3) = (TVectors.Load(others), TVectors.Load(others + V), TVectors.Load(others + (2 * V)), TVectors.Load(others + (3 * V)));
-                weights += 4 * V;
-                others += 4 * V;
+                (c0, c1, c2, c3) = (*(TVector*)weights, *(TVector*)(weights + sizeof(TVector)), *(TVector*)(weights + (2 * sizeof(TVector))), *(TVector*)(weights + (3 * sizeof(TVector))));
+                (d0, d1, d2, d3) = (*(TVector*)others, *(TVector*)(others + sizeof(TVector)), *(TVector*)(others + (2 * sizeof(TVector))), *(TVector*)(others + (3 * sizeof(TVector))));
+                weights += 4 * sizeof(TVector);
+                others += 4 * sizeof(TVector);
             }
 
-            var end = input + (Math.Min(CodedSteps, steps) * U);
+            var end = input + (Math.Min(SectionSteps, steps) * U);
             do
             {
                 var x = LoadInput(input);
@@ -98,63 +101,58 @@ internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
                 Add(weights, 1, 0, x, ref c1, ref a1);
                 Add(weights, 2, 0, x, ref c2, ref a2);
                 Add(weights, 3, 0, x, ref c3, ref a3);
-                x = TForm.IsColumnwise ? LoadInput(otherInput) : x;
+                x = typeof(TForm) == typeof(ColumnForm) ? LoadInput(otherInput) : x;
                 Add(others, 0, 0, x, ref d0, ref b0);
                 Add(others, 1, 0, x, ref d1, ref b1);
                 Add(others, 2, 0, x, ref d2, ref b2);
                 Add(others, 3, 0, x, ref d3, ref b3);
-                if (TValues.PerLane == 2)
+                if (typeof(TValues) != typeof(Float32Values))
                 {
                     x = LoadInput(input + U);
                     Add(weights, 0, 1, x, ref c0, ref a0);
                     Add(weights, 1, 1, x, ref c1, ref a1);
                     Add(weights, 2, 1, x, ref c2, ref a2);
                     Add(weights, 3, 1, x, ref c3, ref a3);
-                    x = TForm.IsColumnwise ? LoadInput(otherInput + U) : x;
+                    x = typeof(TForm) == typeof(ColumnForm) ? LoadInput(otherInput + U) : x;
                     Add(others, 0, 1, x, ref d0, ref b0);
                     Add(others, 1, 1, x, ref d1, ref b1);
                     Add(others, 2, 1, x, ref d2, ref b2);
                     Add(others, 3, 1, x, ref d3, ref b3);
                 }
 
-                weights += 4 * V;
-                others += 4 * V;
+                weights += 4 * sizeof(TVector);
+                others += 4 * sizeof(TVector);
                 input += TValues.PerLane * U;
                 otherInput += TValues.PerLane * U;
             }
             while (input < end);
         }
 
-        TVectors.Store(a0, sums);
-        TVectors.Store(a1, sums + TVectors.Width);
-        TVectors.Store(a2, sums + (2 * TVectors.Width));
-        TVectors.Store(a3, sums + (3 * TVectors.Width));
-        TVectors.Store(b0, sums + (4 * TVectors.Width));
-        TVectors.Store(b1, sums + (5 * TVectors.Width));
-        TVectors.Store(b2, sums + (6 * TVectors.Width));
-        TVectors.Store(b3, sums + (7 * TVectors.Width));
+        *(TVector*)sums = a0;
+        *(TVector*)(sums + TVectors.Width) = a1;
+        *(TVector*)(sums + (2 * TVectors.Width)) = a2;
+        *(TVector*)(sums + (3 * TVectors.Width)) = a3;
+        *(TVector*)(sums + (4 * TVectors.Width)) = b0;
+        *(TVector*)(sums + (5 * TVectors.Width)) = b1;
+        *(TVector*)(sums + (6 * TVectors.Width)) = b2;
+        *(TVector*)(sums + (7 * TVectors.Width)) = b3;
     }
 
-    /// <summary>One tile, two inputs.</summary>
-    /// <param name="weights">As in <see cref="One"/>.</param>
-    /// <param name="input">[steps, 2 inputs, U].</param>
-    /// <param name="steps">As in <see cref="One"/>.</param>
-    /// <param name="isFirst">As in <see cref="One"/>.</param>
-    /// <param name="sums">[4 vectors, 2 inputs].</param>
-    public static void Two(byte* weights, float* input, int steps, bool isFirst, float* sums)
+    public static void Two(byte* weights, byte* packed, int steps, bool isFirst, float* sums)
     {
+        var input = (float*)packed;
         var (a0, a1, a2, a3) = (Start(isFirst, sums, 0), Start(isFirst, sums, 2), Start(isFirst, sums, 4), Start(isFirst, sums, 6));
         var (b0, b1, b2, b3) = (Start(isFirst, sums, 1), Start(isFirst, sums, 3), Start(isFirst, sums, 5), Start(isFirst, sums, 7));
         TVector c0 = default, c1 = default, c2 = default, c3 = default;
-        for (; steps > 0; steps -= CodedSteps)
+        for (; steps > 0; steps -= SectionSteps)
         {
-            if (TForm.HasCodes)
+            if (typeof(TForm) == typeof(PairForm))
             {
-                (c0, c1, c2, c3) = (TVectors.Load(weights), TVectors.Load(weights + V), TVectors.Load(weights + (2 * V)), TVectors.Load(weights + (3 * V)));
-                weights += 4 * V;
+                (c0, c1, c2, c3) = (*(TVector*)weights, *(TVector*)(weights + sizeof(TVector)), *(TVector*)(weights + (2 * sizeof(TVector))), *(TVector*)(weights + (3 * sizeof(TVector))));
+                weights += 4 * sizeof(TVector);
             }
 
-            var end = input + (Math.Min(CodedSteps, steps) * 2 * U);
+            var end = input + (Math.Min(SectionSteps, steps) * 2 * U);
             do
             {
                 var (x, y) = (LoadInput(input), LoadInput(input + U));
@@ -162,7 +160,7 @@ internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
                 Add(weights, 1, 0, x, y, ref c1, ref a1, ref b1);
                 Add(weights, 2, 0, x, y, ref c2, ref a2, ref b2);
                 Add(weights, 3, 0, x, y, ref c3, ref a3, ref b3);
-                if (TValues.PerLane == 2)
+                if (typeof(TValues) != typeof(Float32Values))
                 {
                     (x, y) = (LoadInput(input + (2 * U)), LoadInput(input + (3 * U)));
                     Add(weights, 0, 1, x, y, ref c0, ref a0, ref b0);
@@ -171,7 +169,7 @@ internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
                     Add(weights, 3, 1, x, y, ref c3, ref a3, ref b3);
                 }
 
-                weights += 4 * V;
+                weights += 4 * sizeof(TVector);
                 input += TValues.PerLane * 2 * U;
             }
             while (input < end);
@@ -183,29 +181,23 @@ internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
         Store(a3, b3, sums + (6 * TVectors.Width));
     }
 
-    /// <summary>One tile, four inputs.</summary>
-    /// <param name="weights">As in <see cref="One"/>.</param>
-    /// <param name="input">[steps, 4 inputs, U].</param>
-    /// <param name="steps">As in <see cref="One"/>.</param>
-    /// <param name="isFirst">As in <see cref="One"/>.</param>
-    /// <param name="sums">[4 vectors, 4 inputs].</param>
-    /// <param name="next">What will be wanted after this tile; fetched ahead, a line a step. May lie beyond the weight.</param>
-    public static void Four(byte* weights, float* input, int steps, bool isFirst, float* sums, byte* next)
+    public static void Four(byte* weights, byte* packed, int steps, bool isFirst, float* sums, byte* next)
     {
+        var input = (float*)packed;
         var (a0, a1, a2, a3) = (Start(isFirst, sums, 0), Start(isFirst, sums, 4), Start(isFirst, sums, 8), Start(isFirst, sums, 12));
         var (b0, b1, b2, b3) = (Start(isFirst, sums, 1), Start(isFirst, sums, 5), Start(isFirst, sums, 9), Start(isFirst, sums, 13));
         var (e0, e1, e2, e3) = (Start(isFirst, sums, 2), Start(isFirst, sums, 6), Start(isFirst, sums, 10), Start(isFirst, sums, 14));
         var (f0, f1, f2, f3) = (Start(isFirst, sums, 3), Start(isFirst, sums, 7), Start(isFirst, sums, 11), Start(isFirst, sums, 15));
         TVector c0 = default, c1 = default, c2 = default, c3 = default;
-        for (; steps > 0; steps -= CodedSteps)
+        for (; steps > 0; steps -= SectionSteps)
         {
-            if (TForm.HasCodes)
+            if (typeof(TForm) == typeof(PairForm))
             {
-                (c0, c1, c2, c3) = (TVectors.Load(weights), TVectors.Load(weights + V), TVectors.Load(weights + (2 * V)), TVectors.Load(weights + (3 * V)));
-                weights += 4 * V;
+                (c0, c1, c2, c3) = (*(TVector*)weights, *(TVector*)(weights + sizeof(TVector)), *(TVector*)(weights + (2 * sizeof(TVector))), *(TVector*)(weights + (3 * sizeof(TVector))));
+                weights += 4 * sizeof(TVector);
             }
 
-            var end = input + (Math.Min(CodedSteps, steps) * 4 * U);
+            var end = input + (Math.Min(SectionSteps, steps) * 4 * U);
             do
             {
                 if (Sse.IsSupported)
@@ -219,7 +211,7 @@ internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
                 Add(weights, 1, 0, x, y, z, w, ref c1, ref a1, ref b1, ref e1, ref f1);
                 Add(weights, 2, 0, x, y, z, w, ref c2, ref a2, ref b2, ref e2, ref f2);
                 Add(weights, 3, 0, x, y, z, w, ref c3, ref a3, ref b3, ref e3, ref f3);
-                if (TValues.PerLane == 2)
+                if (typeof(TValues) != typeof(Float32Values))
                 {
                     var odd = input + (4 * U);
                     (x, y, z, w) = (LoadInput(odd), LoadInput(odd + U), LoadInput(odd + (2 * U)), LoadInput(odd + (3 * U)));
@@ -229,7 +221,7 @@ internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
                     Add(weights, 3, 1, x, y, z, w, ref c3, ref a3, ref b3, ref e3, ref f3);
                 }
 
-                weights += 4 * V;
+                weights += 4 * sizeof(TVector);
                 input += TValues.PerLane * 4 * U;
             }
             while (input < end);
@@ -245,45 +237,65 @@ internal static unsafe class TileKernels<TVector, TVectors, TValues, TForm>
         Store(e3, f3, sums + (14 * TVectors.Width));
     }
 
+    public static void Finish(float* sums, int stride, float* output) => TForm.Finish<TVector, TVectors>(sums, stride, output);
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector Start(bool isFirst, float* sums, int index) => isFirst ? default : TVectors.Load(sums + (index * TVectors.Width));
+    private static TVector Start(bool isFirst, float* sums, int index) => isFirst ? default : ((TVector*)sums)[index];
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Store(TVector first, TVector second, float* sums)
     {
-        TVectors.Store(first, sums);
-        TVectors.Store(second, sums + TVectors.Width);
+        *(TVector*)sums = first;
+        *(TVector*)(sums + TVectors.Width) = second;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static TVector LoadInput(float* input) => TForm.IsColumnwise ? TVectors.Broadcast(input) : TVectors.Load(input);
+    private static TVector LoadInput(float* input) => typeof(TForm) == typeof(ColumnForm) ? TVectors.Broadcast(input) : *(TVector*)input;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Add(byte* weights, int vector, int part, TVector x, ref TVector codes, ref TVector sum)
     {
-        var values = TValues.Decode<TVector, TVectors>(weights + (vector * V), part);
-        sum = TVectors.MultiplyAdd(TForm.HasCodes ? TVectors.Pick(x, codes) : x, values, sum);
-        codes = TForm.HasCodes ? TVectors.NextCodes(codes) : codes;
+        var stored = *(TVector*)(weights + (vector * sizeof(TVector)));
+        var values = typeof(TValues) == typeof(Float32Values) ? stored
+            : typeof(TValues) == typeof(BFloat16Values) ? TVectors.DecodeBFloat16(stored, part)
+            : TVectors.DecodeFloat16(stored, part);
+        sum = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(x, codes) : x, values, sum);
+        if (typeof(TForm) == typeof(PairForm))
+        {
+            codes = TVectors.NextCodes(codes);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Add(byte* weights, int vector, int part, TVector x, TVector y, ref TVector codes, ref TVector sumX, ref TVector sumY)
     {
-        var values = TValues.Decode<TVector, TVectors>(weights + (vector * V), part);
-        sumX = TVectors.MultiplyAdd(TForm.HasCodes ? TVectors.Pick(x, codes) : x, values, sumX);
-        sumY = TVectors.MultiplyAdd(TForm.HasCodes ? TVectors.Pick(y, codes) : y, values, sumY);
-        codes = TForm.HasCodes ? TVectors.NextCodes(codes) : codes;
+        var stored = *(TVector*)(weights + (vector * sizeof(TVector)));
+        var values = typeof(TValues) == typeof(Float32Values) ? stored
+            : typeof(TValues) == typeof(BFloat16Values) ? TVectors.DecodeBFloat16(stored, part)
+            : TVectors.DecodeFloat16(stored, part);
+        sumX = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(x, codes) : x, values, sumX);
+        sumY = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(y, codes) : y, values, sumY);
+        if (typeof(TForm) == typeof(PairForm))
+        {
+            codes = TVectors.NextCodes(codes);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Add(
         byte* weights, int vector, int part, TVector x, TVector y, TVector z, TVector w, ref TVector codes, ref TVector sumX, ref TVector sumY, ref TVector sumZ, ref TVector sumW)
     {
-        var values = TValues.Decode<TVector, TVectors>(weights + (vector * V), part);
-        sumX = TVectors.MultiplyAdd(TForm.HasCodes ? TVectors.Pick(x, codes) : x, values, sumX);
-        sumY = TVectors.MultiplyAdd(TForm.HasCodes ? TVectors.Pick(y, codes) : y, values, sumY);
-        sumZ = TVectors.MultiplyAdd(TForm.HasCodes ? TVectors.Pick(z, codes) : z, values, sumZ);
-        sumW = TVectors.MultiplyAdd(TForm.HasCodes ? TVectors.Pick(w, codes) : w, values, sumW);
-        codes = TForm.HasCodes ? TVectors.NextCodes(codes) : codes;
+        var stored = *(TVector*)(weights + (vector * sizeof(TVector)));
+        var values = typeof(TValues) == typeof(Float32Values) ? stored
+            : typeof(TValues) == typeof(BFloat16Values) ? TVectors.DecodeBFloat16(stored, part)
+            : TVectors.DecodeFloat16(stored, part);
+        sumX = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(x, codes) : x, values, sumX);
+        sumY = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(y, codes) : y, values, sumY);
+        sumZ = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(z, codes) : z, values, sumZ);
+        sumW = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(w, codes) : w, values, sumW);
+        if (typeof(TForm) == typeof(PairForm))
+        {
+            codes = TVectors.NextCodes(codes);
+        }
     }
 }
