@@ -221,8 +221,6 @@ internal static class PruneCommand
             ["seconds"] = linear.Seconds,
             ["notes"] = new JsonArray([.. linear.Notes.Select(note => (JsonNode)note)]),
         })]),
-        ["elementType"] = report.Storage.SafetensorsName(),
-        ["coreType"] = report.CoreStorage.SafetensorsName(),
         ["bytes"] = report.Bytes,
         ["denseBytes"] = report.DenseBytes,
         ["seconds"] = report.Seconds,

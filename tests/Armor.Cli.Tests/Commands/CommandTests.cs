@@ -198,12 +198,8 @@ public sealed class CommandTests
         Assert.That(estimate.Json.GetProperty("outputBytes").GetInt64(), Is.EqualTo(Directory.GetFiles(pruned).Sum(file => new FileInfo(file).Length)));
 
         ToolResult inspect = await Tool.RunAsync("inspect", pruned, "--json");
-        foreach (ToolResult result in new[] { prune, inspect })
-        {
-            Assert.That(result.Json.GetProperty("coreType").GetString(), Is.EqualTo("I8"));
-            Assert.That(result.Json.GetProperty("elementType").GetString(), Is.Not.EqualTo("I8"));
-        }
-
+        Assert.That(inspect.Json.GetProperty("coreType").GetString(), Is.EqualTo("I8"));
+        Assert.That(inspect.Json.GetProperty("elementType").GetString(), Is.Not.EqualTo("I8"));
         Assert.That(inspect.Json.GetProperty("bytes").GetInt64(), Is.EqualTo(prune.Json.GetProperty("bytes").GetInt64()));
         Assert.That((await Tool.RunAsync("inspect", pruned)).Output, Does.Contain("7 pruned linears, 2:4 in Int8 with "));
         ToolResult export = await Tool.RunAsync("export", pruned, "--format", "dense", "--out", pruned + "-dense");
