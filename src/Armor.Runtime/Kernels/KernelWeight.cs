@@ -45,7 +45,7 @@ public abstract class KernelWeight : IDisposable
     /// <param name="batch">The number of inputs; may be zero.</param>
     /// <param name="output">[batch, d_out], row-major; must not overlap the input.</param>
     /// <exception cref="ArgumentException">A length does not agree with the weight and the batch, or input and output overlap.</exception>
-    /// <exception cref="ObjectDisposedException">The weight or its backend is disposed of.</exception>
+    /// <exception cref="ObjectDisposedException">The weight is disposed of.</exception>
     public void Multiply(ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(batch);

@@ -12,9 +12,6 @@ internal unsafe interface ITileForm
     /// <summary>Whether the input's lanes are picked by two-bit codes, of sixteen steps in each lane of the four vectors before them.</summary>
     static abstract bool HasCodes { get; }
 
-    /// <summary>Whether a step is one column, its input in all lanes; otherwise it is as many columns as there are lanes.</summary>
-    static abstract bool IsColumnwise { get; }
-
     /// <summary>Rows of a tile.</summary>
     /// <param name="width">Lanes of a vector.</param>
     static abstract int RowsOf(int width);
@@ -34,8 +31,6 @@ internal unsafe interface ITileForm
 internal readonly unsafe struct PairForm : ITileForm
 {
     public static bool HasCodes => true;
-
-    public static bool IsColumnwise => false;
 
     public static int RowsOf(int width) => 8;
 
@@ -58,8 +53,6 @@ internal readonly unsafe struct RowForm : ITileForm
 {
     public static bool HasCodes => false;
 
-    public static bool IsColumnwise => false;
-
     public static int RowsOf(int width) => 4;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
@@ -79,8 +72,6 @@ internal readonly unsafe struct RowForm : ITileForm
 internal readonly unsafe struct ColumnForm : ITileForm
 {
     public static bool HasCodes => false;
-
-    public static bool IsColumnwise => true;
 
     public static int RowsOf(int width) => 4 * width;
 
