@@ -253,13 +253,20 @@ internal readonly unsafe struct FloatKernels<TVector, TVectors, TValues, TForm> 
     private static TVector LoadInput(float* input) => typeof(TForm) == typeof(ColumnForm) ? TVectors.Broadcast(input) : *(TVector*)input;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Add(byte* weights, int vector, int part, TVector x, ref TVector codes, ref TVector sum)
+    private static TVector LoadValues(byte* weights, int vector, int part)
     {
         var stored = *(TVector*)(weights + (vector * sizeof(TVector)));
-        var values = typeof(TValues) == typeof(Float32Values) ? stored
+        return typeof(TValues) == typeof(Float32Values) ? stored
             : typeof(TValues) == typeof(BFloat16Values) ? TVectors.DecodeBFloat16(stored, part)
             : TVectors.DecodeFloat16(stored, part);
-        sum = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(x, codes) : x, values, sum);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector Kept(TVector input, TVector codes) => typeof(TForm) == typeof(PairForm) ? TVectors.Pick(input, codes) : input;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void MoveOn(ref TVector codes)
+    {
         if (typeof(TForm) == typeof(PairForm))
         {
             codes = TVectors.NextCodes(codes);
@@ -267,35 +274,31 @@ internal readonly unsafe struct FloatKernels<TVector, TVectors, TValues, TForm> 
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Add(byte* weights, int vector, int part, TVector x, ref TVector codes, ref TVector sum)
+    {
+        var values = LoadValues(weights, vector, part);
+        sum = TVectors.MultiplyAdd(Kept(x, codes), values, sum);
+        MoveOn(ref codes);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Add(byte* weights, int vector, int part, TVector x, TVector y, ref TVector codes, ref TVector sumX, ref TVector sumY)
     {
-        var stored = *(TVector*)(weights + (vector * sizeof(TVector)));
-        var values = typeof(TValues) == typeof(Float32Values) ? stored
-            : typeof(TValues) == typeof(BFloat16Values) ? TVectors.DecodeBFloat16(stored, part)
-            : TVectors.DecodeFloat16(stored, part);
-        sumX = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(x, codes) : x, values, sumX);
-        sumY = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(y, codes) : y, values, sumY);
-        if (typeof(TForm) == typeof(PairForm))
-        {
-            codes = TVectors.NextCodes(codes);
-        }
+        var values = LoadValues(weights, vector, part);
+        sumX = TVectors.MultiplyAdd(Kept(x, codes), values, sumX);
+        sumY = TVectors.MultiplyAdd(Kept(y, codes), values, sumY);
+        MoveOn(ref codes);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Add(
         byte* weights, int vector, int part, TVector x, TVector y, TVector z, TVector w, ref TVector codes, ref TVector sumX, ref TVector sumY, ref TVector sumZ, ref TVector sumW)
     {
-        var stored = *(TVector*)(weights + (vector * sizeof(TVector)));
-        var values = typeof(TValues) == typeof(Float32Values) ? stored
-            : typeof(TValues) == typeof(BFloat16Values) ? TVectors.DecodeBFloat16(stored, part)
-            : TVectors.DecodeFloat16(stored, part);
-        sumX = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(x, codes) : x, values, sumX);
-        sumY = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(y, codes) : y, values, sumY);
-        sumZ = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(z, codes) : z, values, sumZ);
-        sumW = TVectors.MultiplyAdd(typeof(TForm) == typeof(PairForm) ? TVectors.Pick(w, codes) : w, values, sumW);
-        if (typeof(TForm) == typeof(PairForm))
-        {
-            codes = TVectors.NextCodes(codes);
-        }
+        var values = LoadValues(weights, vector, part);
+        sumX = TVectors.MultiplyAdd(Kept(x, codes), values, sumX);
+        sumY = TVectors.MultiplyAdd(Kept(y, codes), values, sumY);
+        sumZ = TVectors.MultiplyAdd(Kept(z, codes), values, sumZ);
+        sumW = TVectors.MultiplyAdd(Kept(w, codes), values, sumW);
+        MoveOn(ref codes);
     }
 }

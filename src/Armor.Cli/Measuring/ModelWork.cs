@@ -1,7 +1,7 @@
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Models;
 
-namespace Armor.Cli.Commands;
+namespace Armor.Cli.Measuring;
 
 /// <summary>What one token costs a model.</summary>
 /// <param name="Bytes">Stored bytes of the weights that are read for it.</param>

@@ -1,10 +1,11 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Armor.Cli.Commands;
 using Armor.Cli.Hosting;
 using Armor.Runtime.Generation;
 using Spectre.Console;
 
-namespace Armor.Cli.Commands;
+namespace Armor.Cli.Measuring;
 
 /// <summary>How fast a model runs here: a prompt in one go, then token by token.</summary>
 /// <param name="Threads">Number of threads that multiply.</param>
