@@ -92,7 +92,8 @@ internal sealed class TaskFiles(string? root, IReadOnlyDictionary<string, string
     private static string[] DataFiles(params string[] folders) =>
         [.. folders.Where(Directory.Exists).SelectMany(folder => Directory.EnumerateFiles(folder)).Where(file => Ending(file) is not null).Order(StringComparer.Ordinal)];
 
-    private static string? Ending(string file) => Array.Find(Endings, ending => file.EndsWith(ending, StringComparison.OrdinalIgnoreCase));
+    // BIG-Bench Hard's prompt files lie beside its rows.
+    private static string? Ending(string file) => file.EndsWith(".cot-prompt.txt", StringComparison.Ordinal) ? null : Array.Find(Endings, ending => file.EndsWith(ending, StringComparison.OrdinalIgnoreCase));
 
     /// <summary>Whether a file's name is the split's, or has it between its separators.</summary>
     private static bool IsOf(string file, string split)
