@@ -63,7 +63,7 @@ internal static class ParquetRows
         float or double => Number(Convert.ToDouble(value, System.Globalization.CultureInfo.InvariantCulture)),
         ReadOnlyMemory<char> text => JsonValue.Create(text.ToString()),
         byte[] or ReadOnlyMemory<byte> => JsonValue.Create("(bytes)"),
-        IDictionary fields => new JsonObject(fields.Cast<DictionaryEntry>().Select(field => KeyValuePair.Create((string)field.Key, ToJson(field.Value, place, depth + 1)))),
+        IDictionary fields => new JsonObject(fields.Keys.Cast<string>().Select(key => KeyValuePair.Create(key, ToJson(fields[key], place, depth + 1)))),
         IEnumerable items => new JsonArray([.. items.Cast<object?>().Select(item => ToJson(item, place, depth + 1))]),
         _ => JsonValue.Create(value.ToString()),
     };
