@@ -1,8 +1,10 @@
+using Armor.Benchmarks.Kernels;
 using Armor.Benchmarks.Pruning;
 using Armor.Benchmarks.Scale;
 using BenchmarkDotNet.Running;
 
-// `convergence`, `cycle`, `hessian-cycle` and `int8` are tables of their own, `cycle-chart` draws the second, `scale` is one long run; everything else is BenchmarkDotNet's.
+// `convergence`, `cycle`, `hessian-cycle`, `int8` and `kernels` are tables of their own, `cycle-chart` draws the second, `scale` is one long run; everything else is
+// BenchmarkDotNet's.
 switch (args)
 {
     case ["convergence", .. var arguments]:
@@ -15,6 +17,8 @@ switch (args)
         return CycleChart.Run(files);
     case ["int8", .. var arguments]:
         return await QuantisedCoreBenchmark.RunAsync(arguments);
+    case ["kernels", .. var arguments]:
+        return KernelTable.Run(arguments);
     case ["scale", .. var arguments]:
         return await ScaleBenchmark.RunAsync(arguments);
     default:

@@ -21,7 +21,7 @@ internal static class BenchCommand
         Option<int?> size = Numbers.Create<int>(
             "--size", "N", "Rows and columns of the kernels' weights (default 4096).", value => value is >= 4 and <= 32768 && value % 4 == 0, "a multiple of 4 up to 32768");
         Option<double?> seconds = Numbers.Create<double>(
-            "--seconds", "S", "How long each kernel and the memory are measured (default 0.5).", value => value is >= 0 and <= 60, "from 0 to 60");
+            "--seconds", "S", "How long each kernel, or the memory beside a model, is measured (default 0.5).", value => value is >= 0 and <= 60, "from 0 to 60");
         var command = new Command("bench", "Measures how fast a model, or the kernels, run on this machine.") { model, kernels, threads, prompt, tokens, size, seconds };
         command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
         {
@@ -65,11 +65,7 @@ internal static class BenchCommand
     private static async Task KernelsAsync(CommandSession session, int size, int threads, double seconds)
     {
         (IReadOnlyList<MemoryBandwidth> bandwidths, IReadOnlyList<KernelRow> rows) = await session.RunAsync("Measuring", steps =>
-        {
-            MemoryBandwidth[] bandwidths =
-                [.. new[] { 1, threads }.Distinct().Select(count => MemoryBandwidth.Measure(count, seconds, session.CancellationToken))];
-            return ((IReadOnlyList<MemoryBandwidth>)bandwidths, new KernelBench(size, seconds, session.CancellationToken).Measure(bandwidths, steps));
-        }).ConfigureAwait(false);
+            new KernelBench(size, seconds, session.CancellationToken).Measure([.. new[] { 1, threads }.Distinct()], steps)).ConfigureAwait(false);
         session.Write(() => ToJson(bandwidths, rows), console => Print(console, bandwidths, rows));
     }
 
@@ -95,7 +91,7 @@ internal static class BenchCommand
     {
         foreach (MemoryBandwidth bandwidth in bandwidths)
         {
-            console.WriteLine(Numbers.Invariant($"Memory is read at {bandwidth.GigabytesPerSecond:0.0} GB/s by {bandwidth.Threads} thread(s)."));
+            console.WriteLine(Numbers.Invariant($"Memory is read at {bandwidth.GigabytesPerSecond:0.0} GB/s by {bandwidth.Threads} thread(s) at best; a row's share is of what was read beside it."));
         }
 
         Table table = Tables.OfNumbers("Kernel", "Weight", "Batch", "Threads", "µs", "GB/s", "of the bandwidth", "GFLOP/s, dense-equivalent");

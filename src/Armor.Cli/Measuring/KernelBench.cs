@@ -23,62 +23,76 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
 
     private static readonly int[] Batches = [1, 4, 16, 64];
 
-    private static readonly (TensorElementType Type, string Name)[] Types =
-        [(TensorElementType.Float32, "float32"), (TensorElementType.BFloat16, "bfloat16")];
-
     private readonly Random random = new(1);
 
-    private delegate KernelWeight Preparation(CpuBackend backend, TensorElementType type, int side);
+    /// <summary>Packs one more copy of a weight.</summary>
+    private delegate KernelWeight Preparation(CpuBackend backend);
 
-    /// <summary>All rows of some numbers of threads.</summary>
-    internal IReadOnlyList<KernelRow> Measure(IReadOnlyList<MemoryBandwidth> bandwidths, IProgress<Step> steps)
+    /// <summary>All rows, and the bandwidth beside which they were measured, for some numbers of threads.</summary>
+    internal (IReadOnlyList<MemoryBandwidth> Bandwidths, IReadOnlyList<KernelRow> Rows) Measure(IReadOnlyList<int> threadCounts, IProgress<Step> steps)
     {
-        (string Name, Preparation Prepare)[] kernels =
-        [
-            ("dense", (backend, type, side) => backend.PrepareDense(DenseWeightSource.FromMemory(Values(side * side), side, side), type, cancellationToken)),
-            ("2:4", (backend, type, side) => backend.PrepareLayer(new ArmorLayer(null, Core(side), null), type, cancellationToken)),
-            ("armor", (backend, type, side) => backend.PrepareLayer(new ArmorLayer(Wrapper(side), Core(side), Wrapper(side)), type, cancellationToken)),
-        ];
+        WarmUp();
+        (string Kernel, string Type, Preparation Prepare)[] kernels = Kernels(size);
+        List<MemoryBandwidth> bandwidths = [];
         List<KernelRow> rows = [];
-        int all = kernels.Length * Types.Length * bandwidths.Count;
-        WarmUp(kernels.Select(kernel => kernel.Prepare));
-        foreach (MemoryBandwidth bandwidth in bandwidths)
+        int all = threadCounts.Count * kernels.Length;
+        foreach (int threads in threadCounts)
         {
-            using var backend = new CpuBackend(new CpuBackendOptions { Threads = bandwidth.Threads });
-            foreach ((string kernel, Preparation prepare) in kernels)
+            using var backend = new CpuBackend(new CpuBackendOptions { Threads = threads });
+            using var probe = new BandwidthProbe(threads);
+            foreach ((string kernel, string type, Preparation prepare) in kernels)
             {
-                foreach ((TensorElementType type, string typeName) in Types)
-                {
-                    steps.Report(new Step((double)rows.Count / (all * Batches.Length), $"{kernel} {typeName}", null));
-                    rows.AddRange(MeasureOne(() => prepare(backend, type, size)).Select(timed => new KernelRow(
-                        kernel, typeName, size, size, timed.Batch, bandwidth.Threads, timed.Microseconds, timed.Bytes / timed.Microseconds / 1e3,
-                        timed.Bytes / timed.Microseconds / 1e3 / bandwidth.GigabytesPerSecond)));
-                }
+                steps.Report(new Step((double)rows.Count / (all * Batches.Length), $"{kernel} {type}", null));
+                rows.AddRange(MeasureOne(() => prepare(backend), probe).Select(timed => new KernelRow(
+                    kernel, type, size, size, timed.Batch, threads, timed.Microseconds, timed.Bytes / timed.Microseconds / 1e3, timed.Fraction)));
             }
+
+            bandwidths.Add(new MemoryBandwidth(threads, probe.Best));
         }
 
-        return rows;
+        return (bandwidths, rows);
+    }
+
+    private (string Kernel, string Type, Preparation Prepare)[] Kernels(int side)
+    {
+        const TensorElementType Single = TensorElementType.Float32;
+        const TensorElementType BFloat = TensorElementType.BFloat16;
+        float[] values = Masked(side);
+        var layer = new ArmorLayer(Wrapper(side), SparseCore.FromDense(values, side, side), Wrapper(side));
+        ArmorLayer quantised = layer.RoundedTo(BFloat, TensorElementType.Int8);
+        return
+        [
+            ("dense", "float32", Dense(Single)),
+            ("dense", "bfloat16", Dense(BFloat)),
+            ("2:4", "float32", Layer(new ArmorLayer(null, layer.Core, null), Single)),
+            ("2:4", "bfloat16", Layer(new ArmorLayer(null, layer.Core, null), BFloat)),
+            ("2:4", "int8", Layer(new ArmorLayer(null, quantised.Core, null), BFloat)),
+            ("armor", "float32", Layer(layer, Single)),
+            ("armor", "bfloat16", Layer(layer, BFloat)),
+            ("armor", "int8", Layer(quantised, BFloat)),
+        ];
+
+        Preparation Dense(TensorElementType type)
+            => backend => backend.PrepareDense(DenseWeightSource.FromMemory(values, side, side), type, cancellationToken);
+
+        Preparation Layer(ArmorLayer weight, TensorElementType type) => backend => backend.PrepareLayer(weight, type, cancellationToken);
     }
 
     /// <summary>The run-time compiles what has run for a while once more, and better: every kernel runs on a small weight first.</summary>
-    private void WarmUp(IEnumerable<Preparation> kernels)
+    private void WarmUp()
     {
-        int small = Math.Min(size, SmallSize);
         using var backend = new CpuBackend(new CpuBackendOptions { Threads = 1 });
-        foreach (Preparation prepare in kernels)
+        foreach ((_, _, Preparation prepare) in Kernels(Math.Min(size, SmallSize)))
         {
-            foreach ((TensorElementType type, _) in Types)
+            using KernelWeight weight = prepare(backend);
+            foreach (int batch in Batches)
             {
-                using KernelWeight weight = prepare(backend, type, small);
-                foreach (int batch in Batches)
-                {
-                    Time([weight], batch);
-                }
+                Time([weight], batch, null);
             }
         }
     }
 
-    private List<(int Batch, double Microseconds, long Bytes)> MeasureOne(Func<KernelWeight> prepare)
+    private List<(int Batch, double Microseconds, double Fraction, long Bytes)> MeasureOne(Func<KernelWeight> prepare, BandwidthProbe probe)
     {
         List<KernelWeight> copies = [prepare()];
         try
@@ -90,7 +104,11 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
                 copies.Add(prepare());
             }
 
-            return [.. Batches.Select(batch => (batch, Time(copies, batch), bytes))];
+            return [.. Batches.Select(batch =>
+            {
+                (double microseconds, double fraction) = Time(copies, batch, probe);
+                return (batch, microseconds, fraction, bytes);
+            })];
         }
         finally
         {
@@ -98,26 +116,35 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
         }
     }
 
-    /// <summary>Microseconds a call: rounds over all copies, the fastest counts, so that a disturbed one does not.</summary>
-    private double Time(List<KernelWeight> copies, int batch)
+    /// <summary>
+    /// Rounds over all copies: the fastest one's microseconds a call, so that a disturbed one does not count, and the median round's share of the
+    /// bandwidth that was read shortly before or after it.
+    /// </summary>
+    private (double Microseconds, double Fraction) Time(List<KernelWeight> copies, int batch, BandwidthProbe? probe)
     {
         float[] input = Values(batch * copies[0].Columns);
         var output = new float[batch * copies[0].Rows];
         double best = double.PositiveInfinity;
+        List<double> fractions = [];
         long begin = Stopwatch.GetTimestamp();
         for (int rounds = 0; rounds < FewestRounds || Stopwatch.GetElapsedTime(begin).TotalSeconds < seconds; rounds++)
         {
             cancellationToken.ThrowIfCancellationRequested();
+            double before = probe?.Recent() ?? 0;
             long round = Stopwatch.GetTimestamp();
             foreach (KernelWeight copy in copies)
             {
                 copy.Multiply(input, batch, output);
             }
 
-            best = Math.Min(best, Stopwatch.GetElapsedTime(round).TotalMicroseconds / copies.Count);
+            double microseconds = Stopwatch.GetElapsedTime(round).TotalMicroseconds / copies.Count;
+            best = Math.Min(best, microseconds);
+            double bandwidth = Math.Max(before, probe?.Recent() ?? 0);
+            fractions.Add(copies[0].Bytes / microseconds / 1e3 / bandwidth);
         }
 
-        return best;
+        fractions.Sort();
+        return (best, fractions[fractions.Count / 2]);
     }
 
     private float[] Values(int count)
@@ -130,8 +157,6 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
 
         return values;
     }
-
-    private SparseCore Core(int side) => SparseCore.FromDense(Masked(side), side, side);
 
     /// <summary>Two numbers in each four.</summary>
     private float[] Masked(int side)

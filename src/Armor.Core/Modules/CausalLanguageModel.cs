@@ -114,7 +114,8 @@ public sealed partial class CausalLanguageModel : IDisposable
     /// <summary>From tokens to the residual stream after the last layer, in the caller's dispose scope; without gradients, one layer's tensors at a time.</summary>
     /// <param name="tokens">[batch, length], 64-bit integers in [0, vocabulary).</param>
     /// <param name="cancellationToken">Stops between layers.</param>
-    internal Tensor RunLayers(Tensor tokens, CancellationToken cancellationToken)
+    /// <param name="cache">The keys and values before these tokens, which grows by them; null for whole sequences.</param>
+    internal Tensor RunLayers(Tensor tokens, CancellationToken cancellationToken, KeyValueCache? cache = null)
     {
         using var withoutGradients = no_grad();
         using var scope = NewDisposeScope();
@@ -122,11 +123,12 @@ public sealed partial class CausalLanguageModel : IDisposable
         foreach (DecoderLayer layer in _layers)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            Tensor next = layer.Forward(hidden);
+            Tensor next = layer.Forward(hidden, cache);
             hidden.Dispose();
             hidden = next;
         }
 
+        cache?.Advance(tokens.shape[1]);
         return hidden.MoveToOuterDisposeScope();
     }
 

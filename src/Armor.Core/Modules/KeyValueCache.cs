@@ -27,6 +27,12 @@ public sealed class KeyValueCache : IDisposable
         _values = Reserve(configuration.LayerCount, shape, type, device);
     }
 
+    private KeyValueCache(Tensor[] keys, Tensor[] values, long length, int capacity)
+    {
+        (_keys, _values) = (keys, values);
+        (Length, Capacity) = (length, capacity);
+    }
+
     /// <summary>Number of positions held.</summary>
     public long Length { get; private set; }
 
@@ -45,6 +51,16 @@ public sealed class KeyValueCache : IDisposable
     /// <summary>Notes that every layer has stored <paramref name="count"/> further positions.</summary>
     internal void Advance(long count) => Length += count;
 
+    /// <summary>Forgets the latest positions.</summary>
+    /// <param name="length">How many to keep, at most <see cref="Length"/>.</param>
+    internal void Rewind(long length) => Length = Math.Min(Length, length);
+
+    /// <summary>A cache of several sequences that all begin as the one of this cache.</summary>
+    /// <param name="batch">How many.</param>
+    /// <param name="capacity">Most positions of the new cache.</param>
+    internal KeyValueCache Repeat(int batch, int capacity) => new(
+        [.. _keys.Select(keys => Repeated(keys, batch, capacity))], [.. _values.Select(values => Repeated(values, batch, capacity))], Length, capacity);
+
     /// <summary>Stores one layer's new keys and values, [batch, heads, new, head size], and returns all up to now.</summary>
     internal (Tensor Keys, Tensor Values) Append(int layer, Tensor keys, Tensor values)
     {
@@ -62,6 +78,14 @@ public sealed class KeyValueCache : IDisposable
         using var place = all.narrow(2, Length, count);
         place.copy_(added);
         return all.narrow(2, 0, Length + count);
+    }
+
+    private Tensor Repeated(Tensor held, int batch, int capacity)
+    {
+        using var scope = NewDisposeScope();
+        Tensor copies = zeros([batch, held.shape[1], capacity, held.shape[3]], held.dtype, held.device);
+        copies.narrow(2, 0, Length).copy_(held.narrow(2, 0, Length).expand(batch, -1, -1, -1));
+        return copies.DetachFromDisposeScope();
     }
 
     private static Tensor[] Reserve(int layers, long[] shape, ScalarType type, Device? device) =>

@@ -1,8 +1,8 @@
 using System.Text.Json;
+using Armor.KernelConformance;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Models;
-using Armor.Runtime.Tests.Factorization;
 
 namespace Armor.Runtime.Tests.Checkpoints;
 

@@ -1,6 +1,6 @@
+using Armor.KernelConformance;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
-using Armor.Runtime.Tests.Factorization;
 
 namespace Armor.Runtime.Tests.Checkpoints;
 

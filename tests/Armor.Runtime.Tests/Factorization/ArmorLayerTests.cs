@@ -1,3 +1,4 @@
+using Armor.KernelConformance;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using CsCheck;

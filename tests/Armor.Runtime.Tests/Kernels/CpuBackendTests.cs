@@ -1,8 +1,8 @@
+using Armor.KernelConformance;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Kernels;
 using Armor.Runtime.Kernels.Cpu;
-using Armor.Runtime.Tests.Factorization;
 
 namespace Armor.Runtime.Tests.Kernels;
 

@@ -1,5 +1,5 @@
+using Armor.KernelConformance;
 using Armor.Runtime.Kernels.Cpu;
-using Armor.Runtime.Tests.Factorization;
 
 namespace Armor.Runtime.Tests.Kernels;
 

@@ -1,10 +1,12 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
 using Armor.Runtime.Factorization;
 using CsCheck;
 
-namespace Armor.Runtime.Tests.Factorization;
+namespace Armor.KernelConformance;
 
 /// <summary>Random factors, for properties.</summary>
-internal static class Generators
+public static class Generators
 {
     /// <summary>2:4 and others: groups of a byte, across bytes, of two bytes, and mostly kept ones.</summary>
     public static readonly SparsityPattern[] Patterns = [new(2, 4), new(1, 4), new(4, 8), new(6, 8), new(3, 5), new(1, 2), new(2, 3), new(5, 16), new(15, 16)];
@@ -94,12 +96,13 @@ internal static class Generators
         var result = new double[left.GetLength(0), right.GetLength(1)];
         for (var i = 0; i < left.GetLength(0); i++)
         {
+            var sums = MemoryMarshal.CreateSpan(ref result[i, 0], result.GetLength(1));
             for (var k = 0; k < right.GetLength(0); k++)
             {
                 // Wrappers and cores are mostly zeros.
-                for (var j = 0; left[i, k] != 0 && j < right.GetLength(1); j++)
+                if (left[i, k] != 0)
                 {
-                    result[i, j] += left[i, k] * right[k, j];
+                    AddScaled(left[i, k], MemoryMarshal.CreateReadOnlySpan(ref right[k, 0], sums.Length), sums);
                 }
             }
         }
@@ -113,5 +116,20 @@ internal static class Generators
         var core = Dense(layer.Core);
         var left = layer.OutputWrapper is null ? core : Product(Dense(layer.OutputWrapper, layer.Rows), core);
         return layer.InputWrapper is null ? left : Product(left, Dense(layer.InputWrapper, layer.Columns));
+    }
+
+    private static void AddScaled(double factor, ReadOnlySpan<double> row, Span<double> sums)
+    {
+        var width = Vector<double>.Count;
+        var whole = sums.Length / width * width;
+        for (var i = 0; i < whole; i += width)
+        {
+            (new Vector<double>(sums[i..]) + (new Vector<double>(row[i..]) * factor)).CopyTo(sums[i..]);
+        }
+
+        for (var i = whole; i < sums.Length; i++)
+        {
+            sums[i] += factor * row[i];
+        }
     }
 }

@@ -1,0 +1,159 @@
+using System.Text.RegularExpressions;
+using Armor.Core.Evaluation.Tasks.Data;
+
+namespace Armor.Core.Evaluation.Tasks.Definitions;
+
+/// <summary>The tasks of one question and several answers.</summary>
+internal static partial class ChoiceTasks
+{
+    /// <summary>ARC (Clark et al., arXiv 1803.05457).</summary>
+    /// <param name="name"><c>arc_easy</c> or <c>arc_challenge</c>.</param>
+    /// <param name="folder">The subset's published name.</param>
+    public static TaskDefinition Arc(string name, string folder) => new()
+    {
+        Name = name,
+        Version = "1.0",
+        Data = new TaskDataSet(name, name, folder, $"ai2_arc/{folder}"),
+        Splits = ["test", "validation"],
+        Reader = () => row =>
+        {
+            TaskRow choices = row.Part("choices");
+            IReadOnlyList<string> texts = choices.Texts("text");
+            IReadOnlyList<string> labels = choices.Texts("label", texts.Count);
+            string key = row.Text("answerKey");
+            int gold = labels.ToList().IndexOf(key);
+            return gold >= 0
+                ? new ChoiceItem($"Question: {row.Text("question")}\nAnswer:", texts, gold, IsNormalized: true)
+                : throw row.Wrong("answerKey", $"one of {string.Join(", ", labels)}", TaskRow.Show(key));
+        },
+    };
+
+    /// <summary>HellaSwag (Zellers et al., arXiv 1905.07830); also rows that were prepared before, with query, choices and gold.</summary>
+    public static TaskDefinition HellaSwag() => new()
+    {
+        Name = "hellaswag",
+        Version = "1.0",
+        Data = new TaskDataSet("hellaswag", "hellaswag"),
+        Splits = ["validation"],
+        FewShot = FewShotRule.SampledOthers("train", "validation"),
+        Reader = () => row =>
+        {
+            if (row.Has("query") && row.Has("choices"))
+            {
+                IReadOnlyList<string> choices = row.Texts("choices");
+                return new ChoiceItem(row.Text("query"), choices, row.Integer("gold", 0, choices.Count - 1), IsNormalized: true);
+            }
+
+            IReadOnlyList<string> endings = row.Texts("endings");
+            string context = $"{row.Text("activity_label")}: {row.Text("ctx_a")} {PythonText.Capitalize(row.Text("ctx_b"))}";
+            return new ChoiceItem(WithoutMarks(context), [.. endings.Select(WithoutMarks)], row.Integer("label", 0, endings.Count - 1), IsNormalized: true);
+        },
+    };
+
+    /// <summary>PIQA (Bisk et al., arXiv 1911.11641).</summary>
+    public static TaskDefinition Piqa() => new()
+    {
+        Name = "piqa",
+        Version = "1.0",
+        Data = new TaskDataSet("piqa", "piqa"),
+        Splits = ["validation"],
+        FewShot = FewShotRule.SampledOthers("train", "validation"),
+        Reader = () => row => new ChoiceItem(
+            $"Question: {row.Text("goal")}\nAnswer:", [row.Text("sol1"), row.Text("sol2")], row.Integer("label", 0, 1), IsNormalized: true),
+    };
+
+    /// <summary>WinoGrande (Sakaguchi et al., arXiv 1907.10641), by partial evaluation: what follows the blank is scored after each filling.</summary>
+    public static TaskDefinition WinoGrande() => new()
+    {
+        Name = "winogrande",
+        Version = "1.0",
+        Data = new TaskDataSet("winogrande", "winogrande", "winogrande/winogrande_xl"),
+        Splits = ["validation"],
+        FewShot = FewShotRule.SampledOthers("train", "validation"),
+        Reader = () => row =>
+        {
+            string sentence = row.Text("sentence");
+            int blank = sentence.IndexOf('_', StringComparison.Ordinal);
+            return blank >= 0
+                ? new BlankItem(
+                    [sentence[..blank] + row.Text("option1"), sentence[..blank] + row.Text("option2")],
+                    PythonText.Strip(sentence[(blank + 1)..]),
+                    row.Integer("answer", 1, 2) - 1)
+                : throw row.Wrong("sentence", "a sentence with a blank, _", TaskRow.Show(sentence));
+        },
+    };
+
+    /// <summary>BoolQ (Clark et al., arXiv 1905.10044) as SuperGLUE publishes it, or with <c>answer</c> true or false as its authors do.</summary>
+    public static TaskDefinition BoolQ() => new()
+    {
+        Name = "boolq",
+        Version = "2.0",
+        Data = new TaskDataSet("boolq", "boolq", "super_glue/boolq"),
+        Splits = ["validation", "dev"],
+        FewShot = FewShotRule.SampledOthers("train", "validation", "dev"),
+        Reader = () => row => new ChoiceItem(
+            $"{row.Text("passage")}\nQuestion: {row.Text("question")}?\nAnswer:",
+            ["no", "yes"],
+            row.Has("label") ? row.Integer("label", 0, 1) : row.Truth("answer") ? 1 : 0,
+            IsNormalized: false),
+    };
+
+    /// <summary>A subject of MMLU (Hendrycks et al., arXiv 2009.03300); its examples are the first rows of the dev split.</summary>
+    public static TaskDefinition Mmlu(string subject) => new()
+    {
+        Name = $"mmlu_{subject}",
+        Version = "1.0",
+        Data = TaskCatalogue.MmluData,
+        Subset = subject,
+        Splits = ["test"],
+        Description = _ => $"The following are multiple choice questions (with answers) about {subject.Replace('_', ' ')}.\n\n",
+        DefaultShots = 5,
+        FewShot = FewShotRule.First("dev"),
+        Reader = () => row =>
+        {
+            IReadOnlyList<string> choices = row.Texts("choices", 4);
+            string question = $"{PythonText.Strip(row.Text("question"))}\nA. {choices[0]}\nB. {choices[1]}\nC. {choices[2]}\nD. {choices[3]}\nAnswer:";
+            return new ChoiceItem(question, ["A", "B", "C", "D"], row.Integer("answer", 0, 3), IsNormalized: false);
+        },
+    };
+
+    /// <summary>GPQA (Rein et al., arXiv 2311.12022). The order of the answers is drawn by Python's generator, once through the file.</summary>
+    /// <param name="subset">diamond, main or extended.</param>
+    /// <param name="hasExamples">The n-shot prompt, or the zero-shot one.</param>
+    public static TaskDefinition Gpqa(string subset, bool hasExamples) => new()
+    {
+        Name = hasExamples ? $"gpqa_{subset}_n_shot" : $"gpqa_{subset}_zeroshot",
+        Version = "2.2",
+        Data = new TaskDataSet("gpqa", "gpqa"),
+        Subset = $"gpqa_{subset}",
+        Splits = ["train"], // the only one that is published
+        Description = _ => hasExamples
+            ? "Here are some example questions from experts. Answer the final question yourself, following the format of the previous questions exactly.\n"
+            : string.Empty,
+        FewShot = FewShotRule.SampledOthers("train"),
+        Reader = () =>
+        {
+            var random = new PythonRandom(hasExamples ? 42u : 0);
+            return row =>
+            {
+                string right = Prepared(row.OptionalText("Correct Answer"));
+                string[] choices =
+                    [.. Enumerable.Range(1, 3).Select(number => Prepared(row.OptionalText($"Incorrect Answer {number}"))), right];
+                random.Shuffle(choices);
+                string question = $"{(hasExamples ? "Question: " : "What is the correct answer to this question:")}{row.Text("Question")}\n"
+                    + $"Choices:\n(A) {choices[0]}\n(B) {choices[1]}\n(C) {choices[2]}\n(D) {choices[3]}\nAnswer:";
+                return new ChoiceItem(question, ["(A)", "(B)", "(C)", "(D)"], Array.IndexOf(choices, right), IsNormalized: true);
+            };
+        },
+    };
+
+    /// <summary>Takes the marks of WikiHow's pages out of HellaSwag's texts.</summary>
+    private static string WithoutMarks(string text) =>
+        Marks().Replace(PythonText.Strip(text).Substitute(" [title]", ". "), string.Empty).Substitute("  ", " ");
+
+    private static string Prepared(string? text) =>
+        text is null ? " " : PythonText.Strip(text).Substitute(" [title]", ". ").Substitute("  ", " ");
+
+    [GeneratedRegex(@"\[.*?\]", RegexOptions.CultureInvariant)]
+    private static partial Regex Marks();
+}
