@@ -15,7 +15,7 @@ internal static class EvalCommand
     internal static Command Create(CommandHost host)
     {
         Argument<string> model = ModelFolder.Argument("dense or ARMOR");
-        var text = new Option<string>("--text") { Description = "The text to predict.", HelpName = "FILE", Required = true };
+        var text = new Option<string>("--text") { Description = "The text to predict.", HelpName = "FILE" };
         var documents = new TextOptions();
         Option<int?> count = Numbers.Integer("--sequences", "N", "Use only the first N sequences.", minimum: 1);
         Option<int?> windows = Numbers.Integer(
@@ -25,10 +25,30 @@ internal static class EvalCommand
             Description = "A second model of the same tokenizer, as a rule the dense one: tells the difference and its standard error.",
             HelpName = "MODEL",
         };
-        var command = new Command("eval", "Measures a model's perplexity on a text.") { model, text, count, windows, against };
+        var command = new Command("eval", "Measures a model's perplexity on a text, or its answers to tasks.") { model, text, count, windows, against };
         documents.AddTo(command);
+        var tasks = new EvalTasks(against);
+        tasks.AddTo(command);
+        command.Validators.Add(parsed =>
+        {
+            if (parsed.GetResult(text) is null && !tasks.AreAsked(parsed))
+            {
+                parsed.AddError("eval needs --text FILE, or --tasks with --task-data FOLDER.");
+            }
+        });
         command.SetAction((parsed, cancellationToken) => host.RunNativeAsync(parsed, cancellationToken, async session =>
         {
+            if (tasks.AreAsked(parsed))
+            {
+                if (parsed.GetValue(text) is not null || parsed.GetValue(count) is not null || parsed.GetValue(windows) is not null)
+                {
+                    throw new UsageException("--tasks does not go with --text, --sequences or --windows.");
+                }
+
+                await tasks.RunAsync(session, parsed, ModelFolder.Existing(parsed.GetRequiredValue(model))).ConfigureAwait(false);
+                return;
+            }
+
             bool cutsDocuments = parsed.GetResult(documents.MinimumLength) is not null || parsed.GetResult(documents.Separator) is { Implicit: false };
             if (parsed.GetValue(windows) is not null && cutsDocuments)
             {

@@ -28,6 +28,7 @@ internal static class ArmorTool
             ChatCommand.Create(host),
             BenchCommand.Create(host),
             DemoCommand.Create(host),
+            StudyCommand.Create(host),
             host.Json,
             host.Verbose,
         };

@@ -1,0 +1,29 @@
+using Armor.Core.Pruning;
+
+namespace Armor.Cli.Studies;
+
+/// <summary>One pruning of a study.</summary>
+/// <param name="Setting">The setting that is studied; runs of one setting differ in their text or their seed.</param>
+/// <param name="Texts">What it is calibrated on.</param>
+/// <param name="Options">How it is pruned.</param>
+internal sealed record StudyVariant(string Setting, IReadOnlyList<string> Texts, ArmorPrunerOptions Options);
+
+/// <summary>What the runs of one setting came to.</summary>
+/// <param name="Setting">The setting.</param>
+/// <param name="Storage">Bytes of the linears as a share of their dense bfloat16 size.</param>
+/// <param name="DeltaNlls">NLL a token above the dense model's, in nats, one a run.</param>
+/// <param name="Seconds">Wall time of all prunings.</param>
+internal sealed record StudyRow(string Setting, double Storage, IReadOnlyList<double> DeltaNlls, double Seconds)
+{
+    internal double Mean => DeltaNlls.Average();
+
+    /// <summary>The sample standard deviation; null for a single run.</summary>
+    internal double? Deviation => DeltaNlls.Count < 2 ? null : Math.Sqrt(DeltaNlls.Sum(value => Math.Pow(value - Mean, 2)) / (DeltaNlls.Count - 1));
+}
+
+/// <summary>A whole study.</summary>
+/// <param name="Name">What was studied.</param>
+/// <param name="DenseNll">The dense model's NLL a token, in nats.</param>
+/// <param name="StandardError">The largest standard error of a run's ΔNLL over the evaluation's sequences.</param>
+/// <param name="Rows">One row a setting.</param>
+internal sealed record StudyResult(string Name, double DenseNll, double StandardError, IReadOnlyList<StudyRow> Rows);
