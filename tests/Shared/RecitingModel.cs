@@ -3,17 +3,18 @@ using Armor.Runtime.Checkpoints;
 namespace Armor.Tests.Shared;
 
 /// <summary>
-/// A model that chats without TorchSharp: after each character of a text it says the next one, and after the last it ends its turn, whatever was
-/// said before. Its layers add nothing; the head's row of a token is the embedding of the token before it. Its template is ChatML.
+/// A model that has learned a text by heart, made without TorchSharp: after each token of it comes the next one, whatever was said before. Its layers
+/// add nothing; the head's row of a token is the embedding of the token before it.
 /// </summary>
 internal static class RecitingModel
 {
     public const string TurnStart = "<|im_start|>";
     public const string TurnEnd = "<|im_end|>";
+    public const int EndOfSequence = Vocabulary - 1;
     private const int Vocabulary = 260;
     private const int Hidden = 64;
 
-    /// <summary>Writes weights and tokenizer.</summary>
+    /// <summary>Writes weights and tokenizer of one that chats by ChatML's template: after the last character it ends its turn.</summary>
     /// <param name="folder">Made where missing.</param>
     /// <param name="answer">Printable ASCII, each character at most once: what is said where an answer begins.</param>
     /// <param name="context">The most tokens of a conversation.</param>
@@ -21,14 +22,32 @@ internal static class RecitingModel
     {
         var tokenizer = ByteTokenizer.Write(folder, TurnStart, TurnEnd);
         var lineBreak = tokenizer.Encode("\n", addBeginOfSequence: false)[0];
-        int[] chain = [lineBreak, .. answer.Select(character => (int)character), tokenizer.SpecialTokens[TurnEnd]];
+        WriteWeights(folder, [lineBreak, .. answer.Select(character => (int)character), tokenizer.SpecialTokens[TurnEnd]], context, [EndOfSequence]);
+        return folder;
+    }
 
+    /// <summary>Writes weights and tokenizer of one that says bytes, then the end of sequence, of which it knows two, again and again.</summary>
+    /// <param name="folder">Made where missing.</param>
+    /// <param name="chain">Bytes, each at most once; they are tokens as well.</param>
+    /// <param name="context">The most tokens.</param>
+    public static string WriteChain(string folder, IReadOnlyList<byte> chain, int context)
+    {
+        ByteTokenizer.Write(folder);
+        WriteWeights(folder, [.. chain.Select(value => (int)value), EndOfSequence, EndOfSequence], context, [EndOfSequence - 1, EndOfSequence]);
+        return folder;
+    }
+
+    private static void WriteWeights(string folder, int[] chain, int context, int[] endOfSequence)
+    {
         var random = new Random(1);
         float[] embedding = [.. Enumerable.Range(0, Vocabulary * Hidden).Select(_ => (float)Math.Sqrt(3) * ((2 * random.NextSingle()) - 1))];
         var head = new float[Vocabulary * Hidden];
         for (var index = 1; index < chain.Length; index++)
         {
-            Array.Copy(embedding, chain[index - 1] * Hidden, head, chain[index] * Hidden, Hidden);
+            for (var place = 0; place < Hidden; place++)
+            {
+                head[(chain[index] * Hidden) + place] += embedding[(chain[index - 1] * Hidden) + place];
+            }
         }
 
         File.WriteAllText(
@@ -37,7 +56,7 @@ internal static class RecitingModel
             {
               "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": {{Hidden}}, "intermediate_size": 8, "num_hidden_layers": 1,
               "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "vocab_size": {{Vocabulary}}, "max_position_embeddings": {{context}},
-              "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": false, "bos_token_id": 256, "eos_token_id": 259
+              "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": false, "bos_token_id": 256, "eos_token_id": [{{string.Join(", ", endOfSequence)}}]
             }
             """);
         (string Name, int[] Shape, float[]? Values)[] tensors =
@@ -64,7 +83,6 @@ internal static class RecitingModel
         }
 
         writer.Commit();
-        return folder;
 
         static float[] Ones() => [.. Enumerable.Repeat(1f, Hidden)];
     }

@@ -19,34 +19,18 @@ public sealed record Llama2Template : IChatTemplate
     {
         ArgumentNullException.ThrowIfNull(turns);
         ArgumentNullException.ThrowIfNull(prompt);
-        var hasSystem = turns.Count > 0 && turns[0].Role == ChatTurnRole.System;
-        var first = hasSystem ? 1 : 0;
-        if ((turns.Count - first) % 2 == 0)
-        {
-            throw Alternate(turns);
-        }
-
+        var first = AlternatingTurns.First(turns, "Llama 2's");
         for (var index = first; index < turns.Count; index++)
         {
             var (role, text) = turns[index];
-            if (role != ((index - first) % 2 == 0 ? ChatTurnRole.User : ChatTurnRole.Assistant))
-            {
-                throw Alternate(turns);
-            }
-
             if (role == ChatTurnRole.Assistant)
             {
                 prompt.AddText($" {text.Trim()} ").AddSpecialToken(EndOfSequence);
                 continue;
             }
 
-            var content = hasSystem && index == first ? $"<<SYS>>\n{turns[0].Text}\n<</SYS>>\n\n{text}" : text;
+            var content = first > 0 && index == first ? $"<<SYS>>\n{turns[0].Text}\n<</SYS>>\n\n{text}" : text;
             prompt.AddBeginOfSequence().AddText($"[INST] {content.Trim()} [/INST]");
         }
     }
-
-    private static ArgumentException Alternate(IReadOnlyList<ChatTurn> turns) => new(
-        "Llama 2's template needs turns of user and assistant by turns, the user's first and last, after an optional system turn; found "
-        + $"{string.Join(", ", turns.Select(turn => ChatTemplates.NameOf(turn.Role)))}.",
-        nameof(turns));
 }

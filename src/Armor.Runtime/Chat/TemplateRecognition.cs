@@ -8,7 +8,8 @@ internal static partial class TemplateRecognition
 {
     /// <summary>What is looked for, for an error message.</summary>
     internal const string Known =
-        "that of Llama 3 (<|start_header_id|>, <|eot_id|>), Qwen's ChatML (<|im_start|>, <|im_end|>) or that of Llama 2 ([INST], <<SYS>>)";
+        "that of Llama 3 (<|start_header_id|>, <|eot_id|>), Qwen's ChatML (<|im_start|>, <|im_end|>), that of Gemma (<start_of_turn>, "
+        + "<end_of_turn>) or that of Llama 2 ([INST], <<SYS>>)";
 
     private static readonly HashSet<string> KnownRoles = ["system", "user", "assistant", "tool", "ipython"];
 
@@ -24,6 +25,12 @@ internal static partial class TemplateRecognition
         if (Has("<|im_start|>") && Has("<|im_end|>") && !Has("<|im_sep|>"))
         {
             return HasOnlyKnownRoles(ChatMLRole, text) ? ChatML(text) : null;
+        }
+
+        if (Has("<start_of_turn>") && Has("<end_of_turn>"))
+        {
+            // Gemma 1 and 2 raise an exception for a system's turn; Gemma 3 puts it before the first question.
+            return new GemmaTemplate { PutsSystemIntoQuestion = Has("first_user_prefix") };
         }
 
         // Mistral writes [INST] too, but has no <<SYS>>, and spaces elsewhere.

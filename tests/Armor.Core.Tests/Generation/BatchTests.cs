@@ -87,7 +87,7 @@ public sealed class BatchTests
     [Test]
     public void ABatchGivesWhatEachPromptGivesAlone([Values(1, 2, 3, 16)] int mostAtOnce, [Values] bool sampled)
     {
-        using ArmorModel model = ArmorModel.Load(ReciterModel.Write(folder.File("reciter"), "abcdefg"u8.ToArray()));
+        using ArmorModel model = ArmorModel.Load(RecitingModel.WriteChain(folder.File("reciter"), "abcdefg"u8.ToArray(), context: 24));
         GenerationOptions options = new() { Temperature = sampled ? 12 : 0, Seed = 7, MaxTokens = 9, StopStrings = ["ef"] };
         string[] prompts = ["a", "so: f", "c", "d", "bb", new string('x', 20)];
         var updates = new List<BatchUpdate>();

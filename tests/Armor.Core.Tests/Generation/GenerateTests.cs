@@ -18,7 +18,7 @@ public sealed class GenerateTests
     public void LoadModel()
     {
         folder = new TemporaryFolder();
-        reciter = ArmorModel.Load(ReciterModel.Write(folder.File("reciter"), Chain));
+        reciter = ArmorModel.Load(RecitingModel.WriteChain(folder.File("reciter"), Chain, context: 24));
     }
 
     [OneTimeTearDown]
@@ -40,7 +40,7 @@ public sealed class GenerateTests
     public void TheEndOfSequenceNeedNotStop()
     {
         GenerationOptions options = GenerationOptions.Greedy with { StopAtEndOfSequence = false, MaxTokens = 11 };
-        int[] expected = [.. Chain[1..].Select(value => (int)value), ReciterModel.EndOfSequence, ReciterModel.EndOfSequence];
+        int[] expected = [.. Chain[1..].Select(value => (int)value), RecitingModel.EndOfSequence, RecitingModel.EndOfSequence];
         Assert.That(reciter.GenerateTokens([97], options), Is.EqualTo(expected));
         Assert.That(reciter.Generate("a", options), Is.EqualTo(new[] { "é", "€", "😀" }), "a token that the tokenizer does not have gives no text");
     }
@@ -202,7 +202,7 @@ public sealed class GenerateTests
         {
             Assert.That(Last([1, 97], GenerationOptions.Greedy), Is.EqualTo(new GenerationUpdate(null, "", FinishReason.EndOfSequence, 2, 9)));
             Assert.That(
-                Last([97], endless with { StopTokens = [ReciterModel.EndOfSequence] }), Is.EqualTo(new GenerationUpdate(null, "", FinishReason.EndOfSequence, 1, 9)));
+                Last([97], endless with { StopTokens = [RecitingModel.EndOfSequence] }), Is.EqualTo(new GenerationUpdate(null, "", FinishReason.EndOfSequence, 1, 9)));
             Assert.That(Last([97], endless with { MaxTokens = 2 }), Is.EqualTo(new GenerationUpdate(Chain[2], "é", FinishReason.MaxTokens, 1, 2)));
             Assert.That(
                 Last([.. new int[20], 97], GenerationOptions.Greedy), Is.EqualTo(new GenerationUpdate(Chain[4], "\uFFFD", FinishReason.ContextFull, 21, 4)));

@@ -16,7 +16,7 @@ public sealed class StreamTests
     public void LoadModel()
     {
         folder = new TemporaryFolder();
-        reciter = ArmorModel.Load(ReciterModel.Write(folder.File("reciter"), Encoding.UTF8.GetBytes("aé€😀")));
+        reciter = ArmorModel.Load(RecitingModel.WriteChain(folder.File("reciter"), Encoding.UTF8.GetBytes("aé€😀"), context: 24));
     }
 
     [OneTimeTearDown]

@@ -47,6 +47,16 @@ public sealed class TemplateRecognitionTests
     private const string Llama2 =
         "{% set content = '<<SYS>>\\n' + system_message + '\\n<</SYS>>\\n\\n' + message['content'] %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}";
 
+    private const string Gemma2 =
+        "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}{% for message in messages %}"
+        + "{% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}"
+        + "{{ '<start_of_turn>' + role + '\n' + message['content'] | trim + '<end_of_turn>\n' }}{% endfor %}{{'<start_of_turn>model\n'}}";
+
+    private const string Gemma3 =
+        "{{ bos_token }}{%- set first_user_prefix = messages[0]['content'] + '\n\n' -%}{%- for message in loop_messages -%}"
+        + "{{ '<start_of_turn>' + role + '\n' + (first_user_prefix if loop.first else '') }}{{ message['content'] | trim }}{{ '<end_of_turn>\n' }}{%- endfor -%}"
+        + "{{'<start_of_turn>model\n'}}";
+
     private TemporaryFolder folder = null!;
     private ModelTokenizer tokenizer = null!;
 
@@ -54,7 +64,7 @@ public sealed class TemplateRecognitionTests
     public void WriteTokenizer()
     {
         folder = new TemporaryFolder();
-        tokenizer = ByteTokenizer.Write(folder.Path, "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|im_start|>", "<|im_end|>", "</s>");
+        tokenizer = ByteTokenizer.Write(folder.Path, "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>", "</s>");
     }
 
     [TearDown]
@@ -71,6 +81,8 @@ public sealed class TemplateRecognitionTests
         yield return new TestCaseData(ReasoningOnly, new ChatMLTemplate { LeavesOutReasoning = true, AnswerStart = "<think>\n" }).SetArgDisplayNames("QwQ");
         yield return new TestCaseData("{{ bos_token }}{{ '<|im_start|>' + role }}<|im_end|>", new ChatMLTemplate { StartsWithBeginOfSequence = true })
             .SetArgDisplayNames("ChatML after a start");
+        yield return new TestCaseData(Gemma2, new GemmaTemplate()).SetArgDisplayNames("Gemma 2");
+        yield return new TestCaseData(Gemma3, new GemmaTemplate { PutsSystemIntoQuestion = true }).SetArgDisplayNames("Gemma 3");
         yield return new TestCaseData(Llama2, new Llama2Template()).SetArgDisplayNames("Llama 2");
     }
 
@@ -87,6 +99,14 @@ public sealed class TemplateRecognitionTests
         WriteConfiguration("something else");
         File.WriteAllText(folder.File("chat_template.jinja"), text);
         Assert.That(Written(ChatTemplates.Load(folder.Path, tokenizer)), Is.EqualTo(Written(expected)), "a file of its own goes before");
+    }
+
+    [TestCase(Gemma2, false)]
+    [TestCase(Gemma3, true)]
+    public void OnlyALaterGemmaTakesASystem(string text, bool expected)
+    {
+        WriteConfiguration(text);
+        Assert.That(ChatTemplates.Load(folder.Path, tokenizer), Has.Property(nameof(GemmaTemplate.PutsSystemIntoQuestion)).EqualTo(expected));
     }
 
     [Test]

@@ -8,7 +8,7 @@ namespace Armor.Runtime.Kernels.Cpu.Tiles;
 /// the input as there are lanes, or one column in all lanes. A section is the sixteen steps that the two-bit codes in a 32-bit lane last for. Choices
 /// are comparisons of types, not of the types' properties: only so does the compiler inline all of the larger loops.
 /// </summary>
-internal readonly unsafe struct FloatKernels<TVector, TVectors, TValues, TForm> : ITileKernels
+internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues, TForm> : ITileKernels
     where TVector : unmanaged
     where TVectors : IVectors<TVector>
     where TValues : IStoredValues
@@ -26,7 +26,9 @@ internal readonly unsafe struct FloatKernels<TVector, TVectors, TValues, TForm> 
         StepsPerRead = TValues.PerLane,
         ReadBytes = 4 * V,
         InputStepBytes = U * sizeof(float),
-        GroupSize = TVectors.GroupSize,
+
+        // Measured: eight inputs a group help dense float32 only; for the others four by four are as fast or faster (docs/kernels.md).
+        GroupSize = typeof(TForm) == typeof(RowForm) && typeof(TValues) == typeof(Float32Values) ? TVectors.GroupSize : Math.Min(4, TVectors.GroupSize),
     };
 
     /// <summary>Bytes of a vector.</summary>

@@ -31,15 +31,17 @@ internal readonly unsafe struct Float32Inputs : IInputPacking
         var first = firstSection * shape.SectionSteps;
         var end = Math.Min(layout.Steps, endSection * shape.SectionSteps);
         var to = (float*)(packed + layout.InputSectionAt(first, room)) + (member * unit);
+        if (unit == 1)
+        {
+            PackColumns(input is null ? 0 : Math.Clamp(layout.Columns - first, 0, end - first), input + first, end - first, to, room);
+            return;
+        }
+
         for (var step = first; step < end; step++, to += unit * room)
         {
             var column = step * unit;
             var count = input is null ? 0 : Math.Clamp(layout.Columns - column, 0, unit);
-            if (unit == 1)
-            {
-                *to = count == 1 ? input[column] : 0;
-            }
-            else if (count == unit)
+            if (count == unit)
             {
                 new ReadOnlySpan<float>(input + column, unit).CopyTo(new Span<float>(to, unit));
             }
@@ -48,6 +50,24 @@ internal readonly unsafe struct Float32Inputs : IInputPacking
                 new ReadOnlySpan<float>(input + column, count).CopyTo(new Span<float>(to, unit));
                 new Span<float>(to + count, unit - count).Clear();
             }
+        }
+    }
+
+    /// <summary>One value a step, then zeros.</summary>
+    private static void PackColumns(int count, float* input, int steps, float* to, int room)
+    {
+        var step = 0;
+        for (; step < count - 3; step += 4, to += 4 * room)
+        {
+            to[0] = input[step];
+            to[room] = input[step + 1];
+            to[2 * room] = input[step + 2];
+            to[3 * room] = input[step + 3];
+        }
+
+        for (; step < steps; step++, to += room)
+        {
+            *to = step < count ? input[step] : 0;
         }
     }
 }

@@ -43,6 +43,16 @@ internal unsafe interface ITileKernels
     /// <param name="next">What will be wanted after this tile; fetched ahead, a line for each reading of a line. May lie beyond the weight.</param>
     static abstract void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next);
 
+    /// <summary>Half a tile, eight inputs: what is done for each vector of values is done for twice as many inputs as in <see cref="Four"/>.</summary>
+    /// <param name="weights">As in <see cref="One"/>.</param>
+    /// <param name="input">As in <see cref="One"/>.</param>
+    /// <param name="half">The first two vectors (0) or the last two (1).</param>
+    /// <param name="steps">As in <see cref="One"/>.</param>
+    /// <param name="isFirst">As in <see cref="One"/>.</param>
+    /// <param name="sums">[2 vectors, 8 inputs].</param>
+    /// <param name="next">As in <see cref="Four"/>.</param>
+    static abstract void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next);
+
     /// <summary>From sums to results.</summary>
     /// <param name="sums">The first of an input's four vectors.</param>
     /// <param name="stride">From one of them to the next, in float32.</param>

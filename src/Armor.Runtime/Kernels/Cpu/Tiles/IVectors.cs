@@ -13,7 +13,7 @@ internal unsafe interface IVectors<TVector>
     /// <summary>The number of lanes.</summary>
     static abstract int Width { get; }
 
-    /// <summary>How many inputs of a batch go through a tile together: 4 where there are 32 registers, else 2.</summary>
+    /// <summary>How many inputs of a batch go through a tile together: 2 with 16 registers, 4 with 32, and 8 (through half a tile) for some kernels if they are wide.</summary>
     static abstract int GroupSize { get; }
 
     static abstract TVector Load(void* source);
@@ -22,6 +22,8 @@ internal unsafe interface IVectors<TVector>
 
     /// <summary>One value in all lanes.</summary>
     static abstract TVector Broadcast(float* source);
+
+    static abstract TVector Multiply(TVector a, TVector b);
 
     /// <summary>a·b + c.</summary>
     static abstract TVector MultiplyAdd(TVector a, TVector b, TVector c);

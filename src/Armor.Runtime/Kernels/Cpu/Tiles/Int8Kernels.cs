@@ -9,7 +9,7 @@ namespace Armor.Runtime.Kernels.Cpu.Tiles;
 /// is summed exactly in 32 bits and multiplied by its scales once. Each 128-bit part is two groups of four columns of a pair of rows: [first row's first
 /// group, its second, second row's first, its second], of two products each.
 /// </summary>
-internal readonly unsafe struct Int8Kernels<TVector, TVectors> : ITileKernels
+internal readonly unsafe partial struct Int8Kernels<TVector, TVectors> : ITileKernels
     where TVector : unmanaged
     where TVectors : IVectors<TVector>
 {

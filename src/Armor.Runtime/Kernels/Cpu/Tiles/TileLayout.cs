@@ -82,7 +82,7 @@ internal sealed class TileLayout
         return (full * GroupBytes(Shape.GroupSize)) + (rest == 0 ? 0 : GroupBytes(RoomFor(rest)));
     }
 
-    /// <summary>Inputs that a group of so many members has room for: one, two or four.</summary>
+    /// <summary>Inputs that a group of so many members has room for: one, two, four or eight.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static int RoomFor(int members) => members == 3 ? 4 : members;
+    public static int RoomFor(int members) => members <= 2 ? members : members <= 4 ? 4 : 8;
 }

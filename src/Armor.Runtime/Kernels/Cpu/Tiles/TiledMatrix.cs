@@ -15,6 +15,10 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
     private const int StepBlock = 64;
     private const int TileBlock = 8;
 
+    // Eight inputs at a time: so many bytes of them, half of the first-level cache, stay there for a block of tiles.
+    private const int LargeGroup = 8;
+    private const int GroupBytes = 1 << 14;
+
     private readonly int _groupSize = layout.Shape.GroupSize;
     private readonly int _width = layout.Shape.Width;
 
@@ -68,7 +72,9 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
         }
     }
 
-    private static int StepsAtOnce(int batch) => batch <= SmallBatch ? 4 * StepBlock : StepBlock;
+    private int StepsAtOnce(int batch)
+        => _groupSize == LargeGroup ? Math.Clamp(GroupBytes / (LargeGroup * Layout.Shape.InputStepBytes), 16, 256)
+            : batch <= SmallBatch ? 4 * StepBlock : StepBlock;
 
     private int Groups(int batch) => (batch + _groupSize - 1) / _groupSize;
 
@@ -77,7 +83,7 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
         var sums = stackalloc float[8 * _width];
 
         // With 16 registers one stream is all there is room for.
-        var half = _groupSize == 4 ? (endTile - firstTile) / 2 : 0;
+        var half = _groupSize >= 4 ? (endTile - firstTile) / 2 : 0;
         for (var tile = firstTile; tile < firstTile + half; tile++)
         {
             TKernels.OneByTwoTiles(TileAt(tile, 0), TileAt(tile + half, 0), InputOf(tile, input, 1), InputOf(tile + half, input, 1), Layout.Steps, sums);
@@ -97,39 +103,49 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
         var own = stackalloc float[GroupSums];
         var atOnce = StepsAtOnce(batch);
         var groups = Groups(count);
+        var tiles = endTile - firstTile;
         for (var step = 0; step < Layout.Steps; step += atOnce)
         {
             var steps = Math.Min(atOnce, Layout.Steps - step);
             var isLast = step + steps == Layout.Steps;
-            for (var tile = firstTile; tile < endTile; tile++)
+            for (var i = 0; i < tiles * groups; i++)
             {
+                // What stays in the first-level cache: a tile while the groups pass, or a large group while the tiles do.
+                var (tile, group) = _groupSize == LargeGroup ? (i % tiles, i / tiles) : (i / groups, i % groups);
+                tile += firstTile;
                 var weights = TileAt(tile, step);
-                for (var group = 0; group < groups; group++)
+                var start = firstInput + (group * _groupSize);
+                var members = Math.Min(_groupSize, batch - start);
+                var room = TileLayout.RoomFor(members);
+                var sums = Layout.Steps > atOnce ? carried + ((((tile - firstTile) * groups) + group) * GroupSums) : own;
+                var x = InputOf(tile, input + (start / _groupSize * Layout.GroupBytes(_groupSize)), room) + Layout.InputSectionAt(step, room);
+                if (room == LargeGroup)
                 {
-                    var start = firstInput + (group * _groupSize);
-                    var members = Math.Min(_groupSize, batch - start);
-                    var room = TileLayout.RoomFor(members);
-                    var sums = Layout.Steps > atOnce ? carried + ((((tile - firstTile) * groups) + group) * GroupSums) : own;
-                    var x = InputOf(tile, input + (start / _groupSize * Layout.GroupBytes(_groupSize)), room) + Layout.InputSectionAt(step, room);
-                    if (room == 4)
-                    {
-                        // The first groups of a tile fetch the next one between them, a line a reading.
-                        var next = group < 4 ? weights + Layout.TileBytes + (group * (steps / Layout.Shape.StepsPerRead) * 64L) : weights;
-                        TKernels.Four(weights, x, steps, step == 0, sums, next);
-                    }
-                    else if (room == 2)
-                    {
-                        TKernels.Two(weights, x, steps, step == 0, sums);
-                    }
-                    else
-                    {
-                        TKernels.One(weights, x, steps, step == 0, sums);
-                    }
+                    // The first groups of a block of tiles fetch the next block between them, a line a reading.
+                    var next = isLast ? TileAt(tile + TileBlock, 0) : TileAt(tile, step + steps);
+                    var lines = steps / Layout.Shape.StepsPerRead;
+                    next = group < 3 ? next + (group * lines * 128L) : weights;
+                    TKernels.Eight(weights, x, 0, steps, step == 0, sums, next);
+                    TKernels.Eight(weights, x, 1, steps, step == 0, sums + (2 * LargeGroup * _width), group < 3 ? next + (lines * 64L) : weights);
+                }
+                else if (room == 4)
+                {
+                    // The first groups of a tile fetch the next one between them, a line a reading.
+                    var next = group < 4 ? weights + Layout.TileBytes + (group * (steps / Layout.Shape.StepsPerRead) * 64L) : weights;
+                    TKernels.Four(weights, x, steps, step == 0, sums, next);
+                }
+                else if (room == 2)
+                {
+                    TKernels.Two(weights, x, steps, step == 0, sums);
+                }
+                else
+                {
+                    TKernels.One(weights, x, steps, step == 0, sums);
+                }
 
-                    for (var member = 0; isLast && member < members; member++)
-                    {
-                        Finish(tile, sums + (member * _width), room * _width, output + ((long)(start + member) * Layout.Height));
-                    }
+                for (var member = 0; isLast && member < members; member++)
+                {
+                    Finish(tile, sums + (member * _width), room * _width, output + ((long)(start + member) * Layout.Height));
                 }
             }
         }

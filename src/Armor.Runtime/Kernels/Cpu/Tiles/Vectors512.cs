@@ -11,7 +11,7 @@ internal readonly unsafe struct Vectors512 : IVectors<Vector512<float>>
 
     public static int Width => 16;
 
-    public static int GroupSize => 4;
+    public static int GroupSize => 8;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Load(void* source) => Vector512.Load((float*)source);
@@ -21,6 +21,9 @@ internal readonly unsafe struct Vectors512 : IVectors<Vector512<float>>
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> Broadcast(float* source) => Vector512.Create(*source);
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Multiply(Vector512<float> a, Vector512<float> b) => a * b;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector512<float> MultiplyAdd(Vector512<float> a, Vector512<float> b, Vector512<float> c) => Avx512F.FusedMultiplyAdd(a, b, c);
