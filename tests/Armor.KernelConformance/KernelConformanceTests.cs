@@ -37,7 +37,7 @@ public abstract partial class KernelConformanceTests(IKernelBackend backend, dou
     public void LargeBatches([Values(17, 70)] int batch, [ValueSource(nameof(Types))] TensorElementType type)
     {
         // Beyond what the caches of a block of inputs, of steps and of tiles are thought to hold.
-        CheckDense(9, 1100, batch, type);
+        CheckDense(9, 2100, batch, type);
         CheckLayer(Generators.RandomLayer(70, 2100, null, null, 1), type, batch);
     }
 
@@ -92,7 +92,7 @@ public abstract partial class KernelConformanceTests(IKernelBackend backend, dou
         => Gen.Select(Generators.Layer, Gen.Int[1, 6], Gen.Int[0, Types.Length - 1]).Sample((layer, batch, type) => CheckLayer(layer, Types[type], batch), iter: 30);
 
     [Test]
-    public void AResultDoesNotDependOnTheBatch([ValueSource(nameof(Types))] TensorElementType type, [Values(44, 1100)] int columns)
+    public void AResultDoesNotDependOnTheBatch([ValueSource(nameof(Types))] TensorElementType type, [Values(44, 2112)] int columns)
     {
         using var layer = backend.PrepareLayer(Generators.RandomLayer(24, columns, 6, 11, 3), type);
         using var dense = backend.PrepareDense(Dense(24, columns, out _), type);

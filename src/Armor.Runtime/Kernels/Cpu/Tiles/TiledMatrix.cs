@@ -12,7 +12,7 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
 
     // Of a larger batch, what stays in the caches: so many inputs (second level), so many steps of a tile and of a group of inputs (first level).
     private const int BatchBlock = 64;
-    private const int StepBlock = 64;
+    private const int StepBlock = 128;
     private const int TileBlock = 8;
 
     // Eight inputs at a time: so many bytes of them, half of the first-level cache, stay there for a block of tiles.
@@ -74,7 +74,7 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
 
     private int StepsAtOnce(int batch)
         => _groupSize == LargeGroup ? Math.Clamp(GroupBytes / (LargeGroup * Layout.Shape.InputStepBytes), 16, 256)
-            : batch <= SmallBatch ? 4 * StepBlock : StepBlock;
+            : batch <= SmallBatch ? 2 * StepBlock : StepBlock;
 
     private int Groups(int batch) => (batch + _groupSize - 1) / _groupSize;
 
