@@ -3,15 +3,13 @@ using BenchmarkDotNet.Attributes;
 namespace Armor.Benchmarks.Kernels;
 
 /// <summary>
-/// The contestants of <see cref="KernelTable"/> under BenchmarkDotNet, in one process. Each is made where it is first called, which is before anything is
-/// timed, and let go after its turn.
+/// The contestants of <see cref="KernelTable"/> under BenchmarkDotNet, one after another in one process.
 /// </summary>
 [InProcess]
 [WarmupCount(2)]
 [IterationCount(10)]
 public class KernelBenchmarks
 {
-    private KernelCase? weight;
     private Contestant? contestant;
     private int next;
 
@@ -30,67 +28,34 @@ public class KernelBenchmarks
     /// <summary>One, and one a processor.</summary>
     public static IEnumerable<int> ThreadCounts => new[] { 1, Environment.ProcessorCount }.Distinct();
 
-    [Benchmark(Baseline = true)]
-    public void TorchSharpFloat32() => Multiply(ContestantKind.TorchSingle);
+    /// <summary>Whose product.</summary>
+    [ParamsSource(nameof(Names))]
+    public string Contestant { get; set; } = string.Empty;
 
-    [Benchmark]
-    public void TorchSharpBFloat16() => Multiply(ContestantKind.TorchBFloat);
+    /// <summary>Everybody.</summary>
+    public static IEnumerable<string> Names => ContestantKind.All.Select(kind => kind.Name);
 
-    [Benchmark]
-    public void OnnxRuntimeFloat32() => Multiply(ContestantKind.OnnxRuntime);
-
-    [Benchmark]
-    public void TensorPrimitivesFloat32() => Multiply(ContestantKind.TensorPrimitives);
-
-    [Benchmark]
-    public void DenseFloat32() => Multiply(ContestantKind.DenseSingle);
-
-    [Benchmark]
-    public void DenseBFloat16() => Multiply(ContestantKind.DenseBFloat);
-
-    [Benchmark]
-    public void CoreFloat32() => Multiply(ContestantKind.CoreSingle);
-
-    [Benchmark]
-    public void CoreBFloat16() => Multiply(ContestantKind.CoreBFloat);
-
-    [Benchmark]
-    public void CoreInt8() => Multiply(ContestantKind.CoreInt8);
-
-    [Benchmark]
-    public void LayerFloat32() => Multiply(ContestantKind.LayerSingle);
-
-    [Benchmark]
-    public void LayerBFloat16() => Multiply(ContestantKind.LayerBFloat);
-
-    [Benchmark]
-    public void LayerInt8() => Multiply(ContestantKind.LayerInt8);
-
-    [GlobalCleanup]
-    public void Cleanup()
+    /// <summary>Makes the weights and checks the product.</summary>
+    [GlobalSetup]
+    public void Make()
     {
-        contestant?.Dispose();
-        contestant = null;
+        int[] sizes = [.. Shape.Split('x').Select(int.Parse)];
+        var weight = new KernelCase(sizes[0], sizes[1]);
+        ContestantKind kind = ContestantKind.All.Single(kind => kind.Name == Contestant);
+        contestant = ContestantKind.MakeAll([kind], weight, Threads)[kind];
+        contestant.Begin(weight.Values((long)Batch * weight.Columns), Batch);
+        next = 0;
     }
 
-    private void Multiply(ContestantKind kind)
+    /// <summary>One product, by the next copy of the weight.</summary>
+    [Benchmark]
+    public void Multiply()
     {
-        contestant ??= Make(kind);
-        contestant.Multiply(next);
+        contestant!.Multiply(next);
         next = (next + 1) % contestant.Copies;
     }
 
-    private Contestant Make(ContestantKind kind)
-    {
-        if (weight is null)
-        {
-            int[] sizes = [.. Shape.Split('x').Select(int.Parse)];
-            weight = new KernelCase(sizes[0], sizes[1]);
-        }
-
-        Contestant made = ContestantKind.MakeAll([kind], weight, Threads)[kind];
-        made.Begin(weight.Values((long)Batch * weight.Columns), Batch);
-        next = 0;
-        return made;
-    }
+    /// <summary>Lets the weights go.</summary>
+    [GlobalCleanup]
+    public void Dispose() => contestant!.Dispose();
 }
