@@ -17,6 +17,7 @@ public sealed partial class DocumentationTests
         using System.Threading;
         using System.Threading.Tasks;
         using Armor.Core.Calibration;
+        using Armor.Core.Evaluation.Tasks;
         using Armor.Core.Pruning;
         using Armor.Runtime.Chat;
         using Armor.Runtime.Generation;
