@@ -39,7 +39,7 @@ internal static class PruningEstimator
         {
             // A backward pass has batches of half the size, as the run makes them.
             (double layer, head) = TimedCalibration.GradientSeconds(
-                layerwise, ModelPruningRun.First(sequences, options.GradientTokens), Math.Max(1, memory.TokensPerBatch / 2), cancellationToken);
+                layerwise, Preparation.First(sequences, options.GradientTokens), Math.Max(1, memory.TokensPerBatch / 2), cancellationToken);
             calibration += layer;
         }
 
