@@ -70,7 +70,9 @@ internal static class Decoders
             LocalRopeTheta = 100,
             RopeTheta = 1e4,
             QueryKeyNorm = true,
+            QueryScalar = 12,
         });
+        yield return Case("Phi-3, a rotation of part of the head", Base with { Family = ModelFamily.Phi3, HeadSize = 8, PartialRotarySize = 4, TieWordEmbeddings = false });
     }
 
     /// <summary>Writes a checkpoint of weights large enough that every part of a layer matters to the logits.</summary>
