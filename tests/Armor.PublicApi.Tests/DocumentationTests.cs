@@ -19,6 +19,9 @@ public sealed partial class DocumentationTests
         using Armor.Core.Calibration;
         using Armor.Core.Evaluation.Tasks;
         using Armor.Core.Pruning;
+        using Armor.Onnx;
+        using Armor.Onnx.Export;
+        using Armor.Onnx.Running;
         using Armor.Runtime.Chat;
         using Armor.Runtime.Generation;
         using TorchSharp;
