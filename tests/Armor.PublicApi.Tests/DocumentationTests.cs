@@ -21,6 +21,9 @@ public sealed partial class DocumentationTests
         using Armor.Core.Evaluation.Tasks.Results;
         using Armor.Core.Evaluation.Tasks.Scoring;
         using Armor.Core.Pruning;
+        using Armor.Onnx;
+        using Armor.Onnx.Export;
+        using Armor.Onnx.Running;
         using Armor.Runtime.Chat;
         using Armor.Runtime.Generation;
         using TorchSharp;
