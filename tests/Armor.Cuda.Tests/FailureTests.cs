@@ -40,7 +40,7 @@ internal class FailureTests
     public void AFailureOfTheStartIsAReason(string call, int status, string expected)
     {
         using var driver = new EmulatedDriver { Failure = (call, status) };
-        using var backend = new CudaBackend(driver, new NoCompiler(), new CudaBackendOptions { KernelCacheFolder = null });
+        using var backend = new CudaBackend(driver, new OneByteCompiler(), new CudaBackendOptions { KernelCacheFolder = null });
         Assert.That(backend.Unavailable, Does.Contain(expected).And.Contain(driver.Describe(status)));
         Assert.That(backend.Supports(KernelOperation.Armor, new KernelShape(16, 16, 16, 16), TensorElementType.Float16).IsSupported, Is.False);
         Assert.That(driver.Held, Is.Zero);
@@ -179,9 +179,9 @@ internal class FailureTests
 
     private static CudaBackend Backend(EmulatedDriver driver) => new(driver, new HostCompiler(), new CudaBackendOptions { KernelCacheFolder = null });
 
-    private sealed class NoCompiler : IKernelCompiler
+    private sealed class OneByteCompiler : IKernelCompiler
     {
-        public string Name => "none";
+        public string Name => "one byte";
 
         public byte[] Compile(string source, int capability) => [1];
     }

@@ -73,8 +73,8 @@ internal sealed class FragmentProduct : DeviceProduct
     }
 
     /// <summary>
-    /// As many parts as fill the card best: two blocks of threads a multiprocessor run at once, and the longest queue of chunks decides. Fewer parts
-    /// where it is equal, as each costs sums to be written and read.
+    /// As many parts as fill the card best: two blocks of threads a multiprocessor run at once, and the longest queue of chunks decides; half a
+    /// chunk's time for each block's beginning and end, and little for each part's sums. By thought: to be measured (docs/cuda.md).
     /// </summary>
     internal static int BestSplits(int rows, int columns, int multiprocessors)
     {
@@ -84,7 +84,7 @@ internal sealed class FragmentProduct : DeviceProduct
         for (var splits = 1; splits <= Math.Min(chunks, 64); splits++)
         {
             var rounds = ((blocks * splits) + (2 * multiprocessors) - 1) / (2 * multiprocessors);
-            var cost = (rounds * ((chunks + splits - 1) / splits)) + (0.02 * splits);
+            var cost = (rounds * (((chunks + splits - 1) / splits) + 0.5)) + (0.02 * splits);
             if (cost < least)
             {
                 (best, least) = (splits, cost);

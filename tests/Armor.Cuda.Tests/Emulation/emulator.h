@@ -187,6 +187,11 @@ namespace emulator
             return 0x7fff;
         }
 
+        if (magnitude == 0)
+        {
+            return sign;
+        }
+
         if (magnitude >= 65520.0f)
         {
             return sign | 0x7c00;
