@@ -7,15 +7,23 @@ using Assembly = System.Reflection.Assembly;
 
 namespace Armor.Cli.Tests;
 
+<<<<<<< HEAD
 /// <summary>Arrows point down only: Cli → Core → Runtime, Cuda → Runtime, and pruning sees kernels through their interface alone.</summary>
+=======
+/// <summary>Arrows point down only: Cli → Onnx → Core → Runtime, and pruning sees kernels through their interface alone.</summary>
+>>>>>>> main
 public class ArchitectureTests
 {
     private static readonly Assembly Runtime = typeof(Armor.Runtime.Checkpoints.CheckpointException).Assembly;
     private static readonly Assembly Core = typeof(Armor.Core.Calibration.ActivationStatistics).Assembly;
+<<<<<<< HEAD
     private static readonly Assembly Cuda = typeof(Armor.Cuda.CudaBackend).Assembly;
+=======
+    private static readonly Assembly Onnx = typeof(Armor.Onnx.OnnxException).Assembly;
+>>>>>>> main
     private static readonly Assembly Cli = Assembly.Load("Armor.Cli");
 
-    private static readonly Architecture Architecture = new ArchLoader().LoadAssemblies(Runtime, Core, Cli).Build();
+    private static readonly Architecture Architecture = new ArchLoader().LoadAssemblies(Runtime, Core, Onnx, Cli).Build();
 
     [Test]
     public void RuntimeKnowsNothingAboveItAndNoTorch() =>
@@ -26,8 +34,21 @@ public class ArchitectureTests
         AssertReferences(Core, name => !name.StartsWith("Armor.", StringComparison.Ordinal) || name == "Armor.Runtime");
 
     [Test]
+<<<<<<< HEAD
     public void CudaKnowsOnlyTheRuntimeBelowIt() =>
         AssertReferences(Cuda, name => name.StartsWith("System", StringComparison.Ordinal) || name is "Armor.Runtime" or "Microsoft.Win32.Primitives");
+=======
+    public void OnnxKnowsOnlyCoreAndRuntimeBelowIt() =>
+        AssertReferences(Onnx, name => !name.StartsWith("Armor.", StringComparison.Ordinal) || name is "Armor.Core" or "Armor.Runtime");
+
+    [Test]
+    public void OnnxFilesAreReadWithoutTheirUses()
+    {
+        IArchRule rule = Types().That().ResideInAssembly(Onnx).And().ResideInNamespaceMatching(@"^Armor\.Onnx\.(Files|Graphs|Proto)$")
+            .Should().NotDependOnAnyTypesThat().ResideInNamespaceMatching(@"^Armor\.(Onnx\.(Pruning|Export|Calibration|Running)|Core)(\..*)?$");
+        rule.Check(Architecture);
+    }
+>>>>>>> main
 
     [Test]
     public void PruningNeverSeesOneBackend()
@@ -54,7 +75,7 @@ public class ArchitectureTests
         Assert.That(names, Is.SupersetOf(new[]
         {
             "Armor.Core.Pruning", "Armor.Runtime.Kernels", "Armor.Runtime.Kernels.Cpu", "Armor.Runtime.Factorization", "Armor.Runtime.Models",
-            "Armor.Runtime.Tokenization",
+            "Armor.Runtime.Tokenization", "Armor.Onnx.Files", "Armor.Onnx.Graphs", "Armor.Onnx.Proto", "Armor.Onnx.Export",
         }));
     }
 

@@ -17,7 +17,13 @@ public sealed partial class DocumentationTests
         using System.Threading;
         using System.Threading.Tasks;
         using Armor.Core.Calibration;
+        using Armor.Core.Evaluation.Tasks;
+        using Armor.Core.Evaluation.Tasks.Results;
+        using Armor.Core.Evaluation.Tasks.Scoring;
         using Armor.Core.Pruning;
+        using Armor.Onnx;
+        using Armor.Onnx.Export;
+        using Armor.Onnx.Running;
         using Armor.Runtime.Chat;
         using Armor.Runtime.Generation;
         using TorchSharp;

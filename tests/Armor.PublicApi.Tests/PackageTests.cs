@@ -15,7 +15,8 @@ public class PackageTests
     private const string ToolPackage = "Armor.Cli";
     private const string ChatPackage = "Armor.Extensions.AI";
     private const string CudaPackage = "Armor.Cuda";
-    private static readonly string[] Ours = ["Armor.Runtime", ChatPackage, CudaPackage, "Armor.Core", ToolPackage];
+    private const string OnnxPackage = "Armor.Onnx";
+    private static readonly string[] Ours = ["Armor.Runtime", ChatPackage, CudaPackage, "Armor.Core", OnnxPackage, ToolPackage];
 
     private static readonly string[] Linkers = ["clang", "gcc"];
 
@@ -102,6 +103,7 @@ public class PackageTests
     [TestCase(ChatPackage)]
     [TestCase(CudaPackage)]
     [TestCase("Armor.Core")]
+    [TestCase(OnnxPackage)]
     public void LibraryPackageHoldsTheAssemblyAndItsDocumentation(string name)
     {
         using ZipArchive package = Open(name, ".nupkg");
@@ -129,6 +131,9 @@ public class PackageTests
         string[] core = Dependencies("Armor.Core");
         Assert.That(core, Does.Contain($"Armor.Runtime {version}"));
         Assert.That(core, Has.One.StartsWith("TorchSharp ").And.None.StartsWith("libtorch").And.None.StartsWith("TorchSharp-"));
+        string[] onnx = Dependencies(OnnxPackage);
+        Assert.That(onnx, Does.Contain($"Armor.Core {version}"));
+        Assert.That(onnx, Has.One.StartsWith("Microsoft.ML.OnnxRuntime.Managed ").And.None.StartsWith("Microsoft.ML.OnnxRuntime ").And.None.StartsWith("Grpc"));
     }
 
     [Test]
@@ -140,7 +145,7 @@ public class PackageTests
         XElement command = XDocument.Parse(Text(settings)).Descendants("Command").Single();
         Assert.That(command.Attribute("Name")?.Value, Is.EqualTo("armor"));
         string[] files = [.. package.Entries.Where(entry => entry.FullName.StartsWith(folder, StringComparison.Ordinal)).Select(entry => entry.Name)];
-        Assert.That(files, Is.SupersetOf(new[] { command.Attribute("EntryPoint")!.Value, "Armor.Core.dll", "Armor.Runtime.dll", "TorchSharp.dll" }));
+        Assert.That(files, Is.SupersetOf(new[] { command.Attribute("EntryPoint")!.Value, "Armor.Core.dll", "Armor.Onnx.dll", "Armor.Runtime.dll", "TorchSharp.dll" }));
     }
 
     [TestCaseSource(nameof(Ours))]

@@ -7,7 +7,7 @@ using System.Text;
 namespace Armor.Cli.Natives;
 
 /// <summary>
-/// Finds the native libraries of TorchSharp and ScottPlot. In a build of the repository they lie beside the tool. The tool's package carries none:
+/// Finds the native libraries of TorchSharp, ScottPlot and ONNX Runtime. In a build of the repository they lie beside the tool. The tool's package carries none:
 /// installed from it, the tool builds a small project once that restores them for this machine, into a folder of the user's.
 /// </summary>
 internal static class NativeLibraries
@@ -136,15 +136,17 @@ internal static class NativeLibraries
                 <TargetFramework>net10.0</TargetFramework>
                 <ManagePackageVersionsCentrally>true</ManagePackageVersionsCentrally>
                 <ArmorUsesTorch>true</ArmorUsesTorch>
+                <ArmorUsesOnnxRuntime>true</ArmorUsesOnnxRuntime>
                 <CopyLocalLockFileAssemblies>true</CopyLocalLockFileAssemblies>
                 <CreateHardLinksForCopyLocalIfPossible>true</CreateHardLinksForCopyLocalIfPossible>
               </PropertyGroup>
               <ItemGroup>{versionItems}</ItemGroup>
               <ItemGroup><PackageReference Include="TorchSharp" /><PackageReference Include="ScottPlot" /><PackageReference Include="SkiaSharp" /></ItemGroup>
               <Import Project="TorchNative.targets" />
+              <Import Project="OnnxRuntimeNative.targets" />
             </Project>
             """);
-        foreach (string name in new[] { "TorchNative.targets", "WeakenSymbolVersion.cs" })
+        foreach (string name in new[] { "TorchNative.targets", "WeakenSymbolVersion.cs", "OnnxRuntimeNative.targets" })
         {
             using Stream source = assembly.GetManifestResourceStream(name)!;
             using FileStream target = File.Create(Path.Combine(folder, name));
