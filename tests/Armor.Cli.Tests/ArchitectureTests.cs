@@ -7,20 +7,13 @@ using Assembly = System.Reflection.Assembly;
 
 namespace Armor.Cli.Tests;
 
-<<<<<<< HEAD
-/// <summary>Arrows point down only: Cli → Core → Runtime, Cuda → Runtime, and pruning sees kernels through their interface alone.</summary>
-=======
-/// <summary>Arrows point down only: Cli → Onnx → Core → Runtime, and pruning sees kernels through their interface alone.</summary>
->>>>>>> main
+/// <summary>Arrows point down only: Cli → Onnx → Core → Runtime, Cuda → Runtime, and pruning sees kernels through their interface alone.</summary>
 public class ArchitectureTests
 {
     private static readonly Assembly Runtime = typeof(Armor.Runtime.Checkpoints.CheckpointException).Assembly;
     private static readonly Assembly Core = typeof(Armor.Core.Calibration.ActivationStatistics).Assembly;
-<<<<<<< HEAD
     private static readonly Assembly Cuda = typeof(Armor.Cuda.CudaBackend).Assembly;
-=======
     private static readonly Assembly Onnx = typeof(Armor.Onnx.OnnxException).Assembly;
->>>>>>> main
     private static readonly Assembly Cli = Assembly.Load("Armor.Cli");
 
     private static readonly Architecture Architecture = new ArchLoader().LoadAssemblies(Runtime, Core, Onnx, Cli).Build();
@@ -34,10 +27,10 @@ public class ArchitectureTests
         AssertReferences(Core, name => !name.StartsWith("Armor.", StringComparison.Ordinal) || name == "Armor.Runtime");
 
     [Test]
-<<<<<<< HEAD
     public void CudaKnowsOnlyTheRuntimeBelowIt() =>
         AssertReferences(Cuda, name => name.StartsWith("System", StringComparison.Ordinal) || name is "Armor.Runtime" or "Microsoft.Win32.Primitives");
-=======
+
+    [Test]
     public void OnnxKnowsOnlyCoreAndRuntimeBelowIt() =>
         AssertReferences(Onnx, name => !name.StartsWith("Armor.", StringComparison.Ordinal) || name is "Armor.Core" or "Armor.Runtime");
 
@@ -48,7 +41,6 @@ public class ArchitectureTests
             .Should().NotDependOnAnyTypesThat().ResideInNamespaceMatching(@"^Armor\.(Onnx\.(Pruning|Export|Calibration|Running)|Core)(\..*)?$");
         rule.Check(Architecture);
     }
->>>>>>> main
 
     [Test]
     public void PruningNeverSeesOneBackend()
