@@ -73,6 +73,10 @@ internal static class PruneCommand
         Option<int?> gradientTokens = Numbers.Integer(
             "--gradient-tokens", "N", "Calibration tokens of the backward pass that weighs a layer's outputs (default 32768; 0 for none).", minimum: 0);
         var noOrder = new Option<bool>("--no-order") { Description = "Leave the MLPs' inner channels in their order instead of bringing like ones together." };
+        var uniformBlocks = new Option<bool>("--uniform-blocks")
+        {
+            Description = "Give every linear wrappers of the same size instead of sharing their storage out by short trials.",
+        };
         Option<long?> memory = Numbers.Size("--memory", "What the run may take in memory, such as 6GB; activations that do not fit go to disk (default: 70 % of what is free).");
         Option<long?> shard = Numbers.Size("--shard-size", "The most bytes of tensors in one file of the output (default 2GB).");
         var dryRun = new Option<bool>("--dry-run") { Description = "Tell what the run will take in time, memory and disk, and do nothing." };
@@ -86,7 +90,7 @@ internal static class PruneCommand
         var command = new Command("prune", "Prunes a model to 2:4 or another N:M sparsity.") { model, output, calibration };
         documents.AddTo(command);
         foreach (Option option in (Option[])
-            [samples, method, preset, pattern, coreType, blockSize, budget, mode, gradientTokens, noOrder, seed, memory, shard, dryRun, recover, recoverySteps, resume])
+            [samples, method, preset, pattern, coreType, blockSize, budget, mode, gradientTokens, noOrder, uniformBlocks, seed, memory, shard, dryRun, recover, recoverySteps, resume])
         {
             command.Add(option);
         }
@@ -120,6 +124,7 @@ internal static class PruneCommand
                     Seed = parsed.GetValue(seed) ?? 0,
                 },
                 Calibration = Modes[parsed.GetValue(mode)!],
+                AllocateBlocks = !parsed.GetValue(uniformBlocks),
                 CoreStorage = CoreTypes[parsed.GetValue(coreType)!],
                 MaxSamples = sampleCount,
                 GradientTokens = Math.Max(1, gradients),

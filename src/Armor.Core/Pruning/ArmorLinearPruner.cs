@@ -3,6 +3,7 @@ using System.Text.Json.Serialization;
 using Armor.Core.Calibration;
 using Armor.Core.Calibration.Channels;
 using Armor.Core.Calibration.Gradients;
+using Armor.Core.Pruning.Allocation;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Models;
 using static TorchSharp.torch;
@@ -55,16 +56,27 @@ internal sealed class ArmorLinearPruner : ILinearPruner
     }
 
     /// <inheritdoc/>
+    /// <remarks>Only gradients make the losses of different linears comparable.</remarks>
+    public IReadOnlyList<BlockSizes> BlockChoices(long rows, long columns) =>
+        UsesGradients && options.Method == PruningMethod.Armor ? BlockTrials.Choices(options, rows, columns) : [];
+
+    /// <inheritdoc/>
+    public IReadOnlyList<BlockTrial> TryBlocks(
+        string name, Tensor weight, ActivationStatistics statistics, GradientStatistics gradients, CancellationToken cancellationToken) =>
+        BlockTrials.Run(options, name, weight, statistics, gradients, cancellationToken);
+
+    /// <inheritdoc/>
     public PrunedLinear Prune(
         string name,
         Tensor weight,
         ActivationStatistics statistics,
         GradientStatistics? gradients,
+        BlockSizes? blocks,
         IProgress<double>? progress,
         CancellationToken cancellationToken)
     {
         var losses = progress is null ? null : new LossProgress(progress);
-        PrunedWeight pruned = pruner.Prune(weight, statistics, name, gradients, losses, cancellationToken);
+        PrunedWeight pruned = pruner.Prune(weight, statistics, name, gradients, blocks, losses, cancellationToken);
         return new PrunedLinear(pruned.Layer, pruned.Loss, pruned.StartLoss, pruned.Notes);
     }
 

@@ -75,6 +75,17 @@ public sealed class ArmorPruner
         string name = "weight",
         GradientStatistics? gradients = null,
         IProgress<PruningProgress>? progress = null,
+        CancellationToken cancellationToken = default) =>
+        Prune(weight, statistics, name, gradients, blocks: null, progress, cancellationToken);
+
+    /// <summary>As the public method, with wrappers of given sizes in place of those that the options name.</summary>
+    internal PrunedWeight Prune(
+        Tensor weight,
+        ActivationStatistics statistics,
+        string name,
+        GradientStatistics? gradients,
+        BlockSizes? blocks,
+        IProgress<PruningProgress>? progress = null,
         CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(weight);
@@ -90,7 +101,7 @@ public sealed class ArmorPruner
         var run = new WeightRun(input.Weight, input.Statistics, UsesGradients ? gradients : null, name, notes, progress, cancellationToken);
         PrunedWeight result = options.Method switch
         {
-            PruningMethod.Armor => Factorize(run, BlockSizes.For(options, weight.shape[0], weight.shape[1]), options.Stages),
+            PruningMethod.Armor => Factorize(run, blocks ?? BlockSizes.For(options, weight.shape[0], weight.shape[1]), options.Stages),
             PruningMethod.Dense24 => Factorize(run, default, [options.Dense24Stage]),
             _ => Mask(run),
         };

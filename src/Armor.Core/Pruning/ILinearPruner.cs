@@ -1,6 +1,7 @@
 using Armor.Core.Calibration;
 using Armor.Core.Calibration.Channels;
 using Armor.Core.Calibration.Gradients;
+using Armor.Core.Pruning.Allocation;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Models;
 using static TorchSharp.torch;
@@ -27,11 +28,24 @@ internal interface ILinearPruner
     /// <param name="cancellationToken">Stops the search for an order.</param>
     ChannelOrders? Orders(ModelConfiguration configuration, CancellationToken cancellationToken);
 
+    /// <summary>The sizes of wrappers that are worth a trial for a weight of the given shape, the first the usual one; one or none leaves no choice.</summary>
+    IReadOnlyList<BlockSizes> BlockChoices(long rows, long columns);
+
+    /// <summary>Tries <see cref="BlockChoices"/> in short runs; the result depends on the arguments alone.</summary>
+    /// <param name="name">The linear, for messages and seeds.</param>
+    /// <param name="weight">float32 [d_out, d_in].</param>
+    /// <param name="statistics">Of the linear's inputs in the dense model.</param>
+    /// <param name="gradients">At the linear's outputs in the dense model.</param>
+    /// <param name="cancellationToken">Stops the work between steps.</param>
+    IReadOnlyList<BlockTrial> TryBlocks(
+        string name, Tensor weight, ActivationStatistics statistics, GradientStatistics gradients, CancellationToken cancellationToken);
+
     /// <summary>Prunes one weight; the result depends on the arguments alone.</summary>
     /// <param name="name">The linear, for messages and seeds.</param>
     /// <param name="weight">float32 [d_out, d_in].</param>
     /// <param name="statistics">Of the linear's inputs.</param>
     /// <param name="gradients">At the linear's outputs, or null.</param>
+    /// <param name="blocks">The wrappers' sizes; null for the usual ones.</param>
     /// <param name="progress">Gets the loss as it falls.</param>
     /// <param name="cancellationToken">Stops the work between steps.</param>
     PrunedLinear Prune(
@@ -39,6 +53,7 @@ internal interface ILinearPruner
         Tensor weight,
         ActivationStatistics statistics,
         GradientStatistics? gradients,
+        BlockSizes? blocks,
         IProgress<double>? progress,
         CancellationToken cancellationToken);
 }

@@ -27,11 +27,19 @@ public sealed record ModelPrunerOptions
     public int MaxSamples { get; init; } = DefaultMaxSamples;
 
     /// <summary>
-    /// How many calibration tokens the backward pass of <see cref="ArmorPrunerOptions.GradientWeighting"/> runs over, at least one text: a longer
-    /// calibration set is cut there.
+    /// How many calibration tokens the backward pass of <see cref="ArmorPrunerOptions.GradientWeighting"/> and the trials of <see cref="AllocateBlocks"/> run
+    /// over, at least one text: a longer calibration set is cut there.
     /// </summary>
     /// <value>The default is 32,768.</value>
     public int GradientTokens { get; init; } = DefaultGradientTokens;
+
+    /// <summary>
+    /// Whether the wrappers' storage goes where it takes most off the loss: each linear gets wrappers of half, the whole or twice the size that
+    /// <see cref="Pruner"/> names, or on one side only, chosen by short trials; together they take no more storage than with the same size everywhere. Without
+    /// effect where <see cref="ArmorPrunerOptions.UsesGradients"/> is false, and on methods without wrappers.
+    /// </summary>
+    /// <value>The default is true.</value>
+    public bool AllocateBlocks { get; init; } = true;
 
     /// <summary>How many tokens go through a layer at once, padding included; bounds the memory of a layer's intermediate values.</summary>
     /// <value>The default is 4096.</value>
@@ -138,6 +146,7 @@ public sealed record ModelPrunerOptions
     /// <summary>The walk's share of a run's fingerprint: all that the output depends on, but for the pruner's own.</summary>
     internal IReadOnlyDictionary<string, string> Fingerprint => new SortedDictionary<string, string>(StringComparer.Ordinal)
     {
+        [nameof(AllocateBlocks)] = AllocateBlocks.ToString(),
         [nameof(Calibration)] = Calibration.ToString(),
         [nameof(GradientTokens)] = GradientTokens.ToString(CultureInfo.InvariantCulture),
         [nameof(TokensPerBatch)] = TokensPerBatch.ToString(CultureInfo.InvariantCulture),

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Armor.Core.Calibration;
 using Armor.Core.Calibration.Gradients;
 using Armor.Core.Calibration.Streams;
+using Armor.Core.Pruning.Allocation;
 using Armor.Core.Pruning.Planning;
 using Armor.Core.Pruning.Resuming;
 using Armor.Runtime.Checkpoints;
@@ -79,12 +80,14 @@ internal sealed class ModelPruningRun(
         int unfinished = names.Count(name => !File.Exists(workspace.PathOf(name)));
         IReadOnlyList<CalibrationBatch> batches = [];
         CalibrationWalk? walk = null;
+        IReadOnlyDictionary<string, BlockSizes> blocks = new Dictionary<string, BlockSizes>();
         var gradients = new GradientFiles(workspace.GradientFolder);
         try
         {
             if (unfinished > 0)
             {
-                CollectGradients();
+                blocks = new Preparation(layerwise, sequences, pruner, options, plan, tracker.Announce, cancellationToken)
+                    .Run(gradients, new TrialFiles(workspace.TrialFolder));
                 batches = CalibrationBatch.Create(sequences, plan.TokensPerBatch, CPU, length => layerwise.Configuration.HasLongRotation(length));
                 walk = new CalibrationWalk(
                     layerwise,
@@ -133,39 +136,6 @@ internal sealed class ModelPruningRun(
         workspace.DeleteActivations();
         return reports;
 
-        void CollectGradients()
-        {
-            if (!pruner.UsesGradients || gradients.IsComplete)
-            {
-                return;
-            }
-
-            IReadOnlyList<CalibrationBatch> own = CalibrationBatch.Create(
-                First(sequences, options.GradientTokens),
-                Math.Max(1, plan.TokensPerBatch / 2), // a backward pass keeps what a forward pass drops
-                CPU,
-                length => layerwise.Configuration.HasLongRotation(length));
-            try
-            {
-                var backward = new GradientWalk(layerwise, own, Seeds.Mix(unchecked((ulong)options.Pruner.Seed), "gradients"));
-                backward.Run(
-                    gradients.Write,
-                    Path.Combine(workspace.GradientFolder, "streams"),
-                    plan.StreamBytes,
-                    layer => tracker.Announce(
-                        layer < layerwise.Configuration.LayerCount ? FormattableString.Invariant($"gradients, layer {layer}") : "gradients, head"),
-                    cancellationToken);
-                gradients.Complete();
-            }
-            finally
-            {
-                foreach (CalibrationBatch batch in own)
-                {
-                    batch.Dispose();
-                }
-            }
-        }
-
         // All of the layer's linears come from an earlier run, and no activation is needed to go on after it.
         void TakeOver(string prefix)
         {
@@ -200,7 +170,8 @@ internal sealed class ModelPruningRun(
                         statistics ??= walk!.Collect(group.Key.Group, group.Key.Expert, pruner.Moments, cancellationToken);
                         statistics.IsLastUse = linear == group.Last();
                         using GradientStatistics? outputs = pruner.UsesGradients ? gradients.Read(name) : null;
-                        (pruned, report) = PruneLinear(name, walk!.DenseWeight(linear.Name), statistics, outputs, storage, tracker);
+                        (pruned, report) = PruneLinear(
+                            name, walk!.DenseWeight(linear.Name), statistics, outputs, blocks.TryGetValue(name, out BlockSizes own) ? own : null, storage, tracker);
                         PartFile.Write(path, pruned, storage, report);
                         unfinished--;
                         tracker.Finish(name, linear, report, resumed: false);
@@ -232,20 +203,6 @@ internal sealed class ModelPruningRun(
         }
     }
 
-    /// <summary>The first sequences of so many tokens, at least one.</summary>
-    internal static List<int[]> First(IReadOnlyList<int[]> sequences, int tokens)
-    {
-        var taken = new List<int[]>();
-        long sum = 0;
-        foreach (int[] sequence in sequences.TakeWhile(sequence => taken.Count == 0 || (sum += sequence.Length) <= tokens))
-        {
-            sum += taken.Count == 0 ? sequence.Length : 0;
-            taken.Add(sequence);
-        }
-
-        return taken;
-    }
-
     private static int FirstUnfinishedLayer(ModelConfiguration configuration, PruningWorkspace workspace) =>
         Enumerable.Range(0, configuration.LayerCount).First(layer =>
             ModelShapes.Linears(configuration).Any(linear => !File.Exists(workspace.PathOf(ModelShapes.LayerPrefix(layer) + linear.Name))));
@@ -255,11 +212,12 @@ internal sealed class ModelPruningRun(
         Tensor weight,
         ActivationStatistics statistics,
         GradientStatistics? gradients,
+        BlockSizes? blocks,
         TensorElementType storage,
         ProgressTracker tracker)
     {
         var stopwatch = Stopwatch.StartNew();
-        PrunedLinear pruned = pruner.Prune(name, weight, statistics, gradients, tracker, cancellationToken);
+        PrunedLinear pruned = pruner.Prune(name, weight, statistics, gradients, blocks, tracker, cancellationToken);
         if (options.CoreStorage is TensorElementType.Int8)
         {
             RequireFinite(name, pruned.Layer.Core.Values, storage);

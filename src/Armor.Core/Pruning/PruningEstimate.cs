@@ -21,7 +21,9 @@ public sealed record PruningEstimate
     /// <summary>The most bytes that the work folder holds at once, the output while it is put together among them.</summary>
     public required long WorkBytes { get; init; }
 
-    /// <summary>The size of the output folder in bytes; exact.</summary>
+    /// <summary>
+    /// The size of the output folder in bytes: exact, or, where block sizes are chosen linear by linear, what it has at most but for some bytes of headers.
+    /// </summary>
     public required long OutputBytes { get; init; }
 
     /// <summary>What is free now, in bytes, where the output will be.</summary>

@@ -124,7 +124,7 @@ public sealed class CommandTests
     {
         string output = folder.File("foretold");
         string[] command =
-            ["prune", model, "--out", output, "--calibration", calibration, "--preset", "fast", "--block-size", "4", "--shard-size", "10KB", "--memory", "3GB", "--json"];
+            ["prune", model, "--out", output, "--calibration", calibration, "--preset", "fast", "--block-size", "4", "--uniform-blocks", "--shard-size", "10KB", "--memory", "3GB", "--json"];
         ToolResult dry = await Tool.RunAsync([.. command, "--dry-run"]);
         Assert.That(dry.Code, Is.Zero, dry.ToString());
         Assert.That(Directory.Exists(output) || Directory.Exists(output + ".partial"), Is.False);

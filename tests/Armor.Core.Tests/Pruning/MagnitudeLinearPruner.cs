@@ -2,6 +2,7 @@ using Armor.Core.Calibration;
 using Armor.Core.Calibration.Channels;
 using Armor.Core.Calibration.Gradients;
 using Armor.Core.Pruning;
+using Armor.Core.Pruning.Allocation;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Models;
 using static TorchSharp.torch;
@@ -21,11 +22,18 @@ internal class MagnitudeLinearPruner : ILinearPruner
 
     public ChannelOrders? Orders(ModelConfiguration configuration, CancellationToken cancellationToken) => null;
 
+    public IReadOnlyList<BlockSizes> BlockChoices(long rows, long columns) => [];
+
+    public IReadOnlyList<BlockTrial> TryBlocks(
+        string name, Tensor weight, ActivationStatistics statistics, GradientStatistics gradients, CancellationToken cancellationToken) =>
+        throw new NotSupportedException();
+
     public PrunedLinear Prune(
         string name,
         Tensor weight,
         ActivationStatistics statistics,
         GradientStatistics? gradients,
+        BlockSizes? blocks,
         IProgress<double>? progress,
         CancellationToken cancellationToken)
     {

@@ -1,5 +1,6 @@
 using Armor.Core.Calibration;
 using Armor.Core.Pruning;
+using Armor.Core.Pruning.Allocation;
 using Armor.Core.Pruning.Planning;
 using Armor.Runtime.Checkpoints;
 using TorchSharp;
@@ -70,6 +71,78 @@ public class ModelPrunerResumeTests
 
         void Prune(IProgress<ModelPruningProgress> progress, CancellationToken cancellationToken) =>
             ModelPruner.PruneTokensAsync(model, folder.File("out"), TinyLlama.Sequences(4), options, progress, cancellationToken).GetAwaiter().GetResult();
+    }
+
+    [Test]
+    public void TrialsOfBlockSizesAreMadeOnceAndARunStoppedAmongThemGivesTheSameBytes([Values] bool spilling)
+    {
+        var options = new ModelPrunerOptions
+        {
+            Pruner = ArmorPrunerOptions.Fast with { BlockSize = 4, MaxDegreeOfParallelism = 1 },
+            MaxSamples = 8,
+            TokensPerBatch = TinyLlama.ContextLength - 1,
+            Resume = true,
+        };
+        if (spilling)
+        {
+            options = options with { MemoryBudget = Smallest(new ArmorLinearPruner(options.Pruner).Moments, options) };
+        }
+
+        Prune("whole", new Observer(_ => { }), default);
+
+        // On entering the second layer: the first one's trials are there.
+        using var source = new CancellationTokenSource();
+        string trials = Path.Combine(folder.File("out.partial"), "trials");
+        var first = new Observer(step =>
+        {
+            if (step.Linear == "block sizes, layer 1")
+            {
+                source.Cancel();
+            }
+        });
+        Assert.That(() => Prune("out", first, source.Token), Throws.InstanceOf<OperationCanceledException>());
+        string[] made = Directory.GetFiles(trials, "*.trials.json");
+        Assert.That(made, Has.Length.EqualTo(7));
+        Dictionary<string, DateTime> times = made.ToDictionary(file => file, File.GetLastWriteTimeUtc);
+
+        // Stopped again once all are there, and then to the end.
+        using var again = new CancellationTokenSource();
+        int losses = 0;
+        var second = new Observer(step =>
+        {
+            if (step.Finished && ++losses == 3)
+            {
+                again.Cancel();
+            }
+        });
+        Assert.That(() => Prune("out", second, again.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(Directory.GetFiles(trials, "*.trials.json"), Has.Length.EqualTo(LinearCount));
+        Assert.That(times.Keys.Select(File.GetLastWriteTimeUtc), Is.EqualTo(times.Values));
+        Assert.That(Directory.Exists(Path.Combine(trials, "streams")), Is.False);
+        var third = new Observer(_ => { });
+        Prune("out", third, default);
+        Assert.That(third.Names, Has.None.StartsWith("block sizes"));
+        AssertSameFolders("out");
+
+        void Prune(string name, IProgress<ModelPruningProgress> progress, CancellationToken cancellationToken) =>
+            ModelPruner.PruneTokensAsync(model, folder.File(name), TinyLlama.Sequences(8), options, progress, cancellationToken).GetAwaiter().GetResult();
+    }
+
+    [Test]
+    public void ADamagedFileOfTrialsIsNamed()
+    {
+        var files = new TrialFiles(folder.File("trials"));
+        BlockTrial[] trials = [new(new BlockSizes(8, null), 0.25), new(new BlockSizes(null, 4), double.NaN)];
+        files.Write("linear", trials);
+        Assert.That(files.Has("linear"), Is.True);
+        Assert.That(files.Has("other"), Is.False);
+        Assert.That(files.Read("linear"), Is.EqualTo(trials));
+        string path = Directory.GetFiles(folder.File("trials")).Single();
+        foreach (string content in new[] { "[]", "null", "[{", "[1]" })
+        {
+            File.WriteAllText(path, content);
+            Assert.That(() => files.Read("linear"), Throws.InstanceOf<CheckpointException>().With.Message.Contains(path), content);
+        }
     }
 
     [Test]
@@ -226,12 +299,14 @@ public class ModelPrunerResumeTests
             .Execute(() => TinyLlama.Sequences(8));
     }
 
-    private long Smallest()
+    private long Smallest() => Smallest(new MagnitudeLinearPruner().Moments, Resume);
+
+    private long Smallest(ActivationMoments moments, ModelPrunerOptions options)
     {
         var plan = MemoryPlan.For(
             Armor.Runtime.Models.ModelConfiguration.Load(model),
-            Resume,
-            new MagnitudeLinearPruner().Moments,
+            options,
+            moments,
             Armor.Core.Calibration.CalibrationSequences.Select(TinyLlama.Sequences(8), 8, Armor.Runtime.Models.ModelConfiguration.Load(model)));
         return plan.Needed;
     }

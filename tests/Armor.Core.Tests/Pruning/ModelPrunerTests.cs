@@ -13,7 +13,7 @@ public class ModelPrunerTests
     {
         Pruner = ArmorPrunerOptions.Fast with
         {
-            BlockSize = 8,
+            BlockSize = 4,
             Stages =
             [
                 new PruningStage { Loss = StageLoss.Diagonal, AnnealingCycles = 3, PolishCycles = 2 },
@@ -43,7 +43,7 @@ public class ModelPrunerTests
     [Test]
     public async Task EveryLinearIsPrunedAndAllElseIsCopied([Values] CalibrationMode mode, [Values] bool ordered)
     {
-        ModelPrunerOptions options = Quick with { Calibration = mode, Pruner = Quick.Pruner with { OrderChannels = ordered } };
+        ModelPrunerOptions options = Quick with { Calibration = mode, AllocateBlocks = false, Pruner = Quick.Pruner with { OrderChannels = ordered } };
         var progress = new List<ModelPruningProgress>();
         ModelPruningReport report = await ModelPruner.PruneTokensAsync(
             model, output, TinyLlama.Sequences(20), options, new Recorder(progress));
@@ -63,8 +63,8 @@ public class ModelPrunerTests
             float[] weight = Dense(linear.Name);
             float[] product = layer.ToDense();
             double error = weight.Zip(product, (w, p) => Math.Pow(w - p, 2)).Sum() / weight.Sum(w => (double)w * w);
-            Assert.That(error, Is.InRange(1e-6, 0.3), linear.Name);
-            Assert.That((layer.OutputWrapper?.BlockSize, layer.InputWrapper?.BlockSize), Is.EqualTo(((int?)linear.OutputBlock, (int?)linear.InputBlock)));
+            Assert.That(error, Is.InRange(1e-6, 0.4), linear.Name);
+            Assert.That((layer.OutputWrapper?.BlockSize ?? 1, layer.InputWrapper?.BlockSize ?? 1), Is.EqualTo((linear.OutputBlock, linear.InputBlock)));
             Assert.That(linear.Loss, Is.LessThanOrEqualTo(linear.StartLoss));
             Assert.That(linear.Bytes, Is.EqualTo(layer.StorageBytes(TensorElementType.Float16)));
             Assert.That(linear.DenseBytes, Is.EqualTo(2 * weight.Length));
@@ -165,6 +165,43 @@ public class ModelPrunerTests
         Assert.That(Directory.GetFileSystemEntries(folder.Path), Is.EqualTo(new[] { model }));
     }
 
+    [Test]
+    public async Task BlockSizesFollowTheLossWithinTheStorageOfOneSize([Values] bool allocates)
+    {
+        ModelPrunerOptions options = Quick with { AllocateBlocks = allocates };
+        PruningEstimate estimate = await ModelPruner.EstimateTokensAsync(model, output, TinyLlama.Sequences(20), options);
+        ModelPruningReport report = await ModelPruner.PruneTokensAsync(model, output, TinyLlama.Sequences(20), options);
+        (int, int)[] sizes = [.. report.Linears.Select(linear => (linear.OutputBlock, linear.InputBlock)).Distinct()];
+        long wrappers = report.Linears.Sum(linear => ((long)linear.Rows * Values(linear.OutputBlock)) + ((long)linear.Columns * Values(linear.InputBlock)));
+        long usual = report.Linears.Sum(linear => 4L * (linear.Rows + linear.Columns));
+        long written = Directory.GetFiles(output).Sum(file => new FileInfo(file).Length);
+        if (allocates)
+        {
+            Assert.That(sizes, Has.Length.GreaterThan(1));
+            Assert.That(wrappers, Is.InRange(0.8 * usual, usual));
+            Assert.That(written, Is.InRange(0.9 * estimate.OutputBytes, estimate.OutputBytes + 512));
+        }
+        else
+        {
+            Assert.That(sizes, Is.EqualTo(new[] { (4, 4) }));
+            Assert.That(wrappers, Is.EqualTo(usual));
+            Assert.That(written, Is.EqualTo(estimate.OutputBytes));
+        }
+
+        static int Values(int block) => block == 1 ? 0 : block;
+    }
+
+    [TestCase(PruningMethod.Dense24, true)]
+    [TestCase(PruningMethod.Armor, false)]
+    public async Task NothingIsTriedWhereThereIsNothingToChooseOrToChooseBy(PruningMethod method, bool gradients)
+    {
+        ModelPrunerOptions options = Quick with { Pruner = Quick.Pruner with { Method = method, GradientWeighting = gradients } };
+        var progress = new List<ModelPruningProgress>();
+        ModelPruningReport report = await ModelPruner.PruneTokensAsync(model, output, TinyLlama.Sequences(4), options, new Recorder(progress));
+        Assert.That(progress.Select(step => step.Linear), Has.None.StartsWith("block sizes"));
+        Assert.That(report.Linears.Select(linear => linear.OutputBlock), Is.All.EqualTo(method == PruningMethod.Dense24 ? 1 : 4));
+    }
+
     [TestCase(PruningMethod.Armor, TensorElementType.BFloat16, 2_000_000_000L)]
     [TestCase(PruningMethod.Armor, TensorElementType.Float32, 5_000L)]
     [TestCase(PruningMethod.Dense24, TensorElementType.Float32, 1L)]
@@ -177,6 +214,7 @@ public class ModelPrunerTests
         TinyLlama.Write(model, type: source);
         ModelPrunerOptions options = Quick with
         {
+            AllocateBlocks = false,
             ShardBytes = shard,
             CoreStorage = core,
             Pruner = Quick.Pruner with { Method = method, Pattern = SparsityPattern.Parse(pattern) },

@@ -40,16 +40,19 @@ internal sealed class GradientFiles(string folder)
         writer.Commit();
     }
 
+    /// <summary>Whether the pass has left statistics of a linear.</summary>
+    public bool Has(string linear) => File.Exists(PathOf(linear));
+
     /// <summary>Reads the statistics of a linear; null where the pass has none, because no token reached the linear.</summary>
     /// <exception cref="CheckpointException">The file is damaged.</exception>
     public GradientStatistics? Read(string linear)
     {
-        string path = PathOf(linear);
-        if (!File.Exists(path))
+        if (!Has(linear))
         {
             return null;
         }
 
+        string path = PathOf(linear);
         using var scope = NewDisposeScope();
         using SafetensorsFile file = SafetensorsFile.Open(path);
         if (!file.Metadata.TryGetValue(TokensKey, out string? text) || !long.TryParse(text, CultureInfo.InvariantCulture, out long tokens))

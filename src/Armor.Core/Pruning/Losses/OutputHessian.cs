@@ -24,6 +24,7 @@ internal sealed class OutputHessian : IDisposable
         using var scope = NewDisposeScope();
         Tensor diagonal = cat([.. gradients.Blocks.Select(block => block.diagonal().to(float64))]);
         double mean = diagonal.mean().ToDouble();
+        Scale = mean * (1 + damping);
         long first = 0;
         blocks = new (long, long, Tensor)[gradients.Blocks.Count];
         for (int index = 0; index < blocks.Length; index++)
@@ -43,6 +44,9 @@ internal sealed class OutputHessian : IDisposable
 
     /// <summary>d_out.</summary>
     public long Dimension { get; }
+
+    /// <summary>What this G times it is the damped moment of the gradients; 0 without any gradient.</summary>
+    public double Scale { get; }
 
     /// <summary>G·X, or rows of it that are whole blocks of G.</summary>
     /// <param name="x">[n, m]: all rows, or those from the first one wanted.</param>

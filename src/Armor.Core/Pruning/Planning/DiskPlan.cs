@@ -6,7 +6,7 @@ using Armor.Runtime.Models;
 namespace Armor.Core.Pruning.Planning;
 
 /// <summary>What a run writes.</summary>
-/// <param name="OutputBytes">The output folder, exactly.</param>
+/// <param name="OutputBytes">The output folder with wrappers of one size everywhere: exact there, an upper bound but for headers where sizes are allocated.</param>
 /// <param name="PartBytes">The finished linears in the work folder.</param>
 /// <param name="ActivationBytes">The most that activations take in the work folder at once.</param>
 internal sealed record DiskPlan(long OutputBytes, long PartBytes, long ActivationBytes)
@@ -62,9 +62,8 @@ internal sealed record DiskPlan(long OutputBytes, long PartBytes, long Activatio
         ArmorPrunerOptions options = run.Pruner;
         BlockSizes sizes = options.Method == PruningMethod.Armor ? BlockSizes.For(options, linear.Rows, linear.Columns) : default;
         long elements = (long)linear.Rows * linear.Columns;
-        long wrappers = ((long)linear.Rows * (sizes.Output ?? 0)) + ((long)linear.Columns * (sizes.Input ?? 0));
         long core = SparseCore.StorageBytes(linear.Rows, linear.Columns, run.CoreStorage ?? storage, options.Pattern);
         return new ArmorLayerDescription(
-            name, linear.Rows, linear.Columns, sizes.Output, sizes.Input, (wrappers * storage.ByteSize()) + core, elements * 2);
+            name, linear.Rows, linear.Columns, sizes.Output, sizes.Input, (sizes.Values(linear.Rows, linear.Columns) * storage.ByteSize()) + core, elements * 2);
     }
 }

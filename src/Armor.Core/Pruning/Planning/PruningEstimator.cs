@@ -39,13 +39,19 @@ internal static class PruningEstimator
         {
             // A backward pass has batches of half the size, as the run makes them.
             (double layer, head) = TimedCalibration.GradientSeconds(
-                layerwise, ModelPruningRun.First(sequences, options.GradientTokens), Math.Max(1, memory.TokensPerBatch / 2), cancellationToken);
+                layerwise, Preparation.First(sequences, options.GradientTokens), Math.Max(1, memory.TokensPerBatch / 2), cancellationToken);
             calibration += layer;
         }
 
         if (pruner.Orders(configuration, cancellationToken) is not null)
         {
             calibration += TimedOrder.Seconds(configuration, cancellationToken);
+        }
+
+        bool allocates = options.AllocateBlocks && linears.Any(linear => pruner.BlockChoices(linear.Rows, linear.Columns).Count > 1);
+        if (allocates)
+        {
+            calibration += TrialInputSeconds(layerwise, sequences, options, memory.TokensPerBatch, cancellationToken);
         }
 
         foreach (var alike in linears.DistinctBy(linear => (linear.Group, linear.Expert))
@@ -61,7 +67,12 @@ internal static class PruningEstimator
         foreach (var shape in linears.GroupBy(linear => (linear.Rows, linear.Columns)))
         {
             cancellationToken.ThrowIfCancellationRequested();
-            pruning += shape.Count() * TimedPruning.Seconds(options.Pruner, shape.Key.Rows, shape.Key.Columns, moments & ~ActivationMoments.ResidualMoment, cancellationToken);
+            (double once, double trial) = TimedPruning.Seconds(
+                options.Pruner, shape.Key.Rows, shape.Key.Columns, moments & ~ActivationMoments.ResidualMoment, cancellationToken);
+
+            // Of the sizes tried some cost less than the usual one, others more: about as much in the mean.
+            int trials = allocates ? pruner.BlockChoices(shape.Key.Rows, shape.Key.Columns).Count : 0;
+            pruning += shape.Count() * (once + (trials * trial));
         }
 
         return new PruningEstimate
@@ -75,6 +86,17 @@ internal static class PruningEstimator
             FreeBytes = DiskPlan.Free(output),
             TokensPerBatch = memory.TokensPerBatch,
         };
+    }
+
+    // The pass through the dense model that block sizes are tried in, for one layer.
+    private static double TrialInputSeconds(
+        LayerwiseModel model, IReadOnlyList<int[]> sequences, ModelPrunerOptions options, int tokensPerBatch, CancellationToken cancellationToken)
+    {
+        List<int[]> own = Preparation.First(sequences, options.GradientTokens);
+        long tokens = own.Sum(sequence => (long)sequence.Length);
+        return TimedCalibration.ForwardSeconds(model, own, tokensPerBatch, CalibrationMode.Dense, two: false, cancellationToken)
+            + ModelShapes.Linears(model.Configuration).DistinctBy(linear => (linear.Group, linear.Expert)).GroupBy(linear => linear.Columns).Sum(alike =>
+                alike.Count() * TimedCalibration.MomentSeconds(alike.Key, 0, ActivationMoments.Hessian, tokens, tokensPerBatch));
     }
 
     // The model is read three times: to check it, to take its hash, and layer by layer, which is measured with the forward passes.

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Armor.Core.Calibration;
 using Armor.Core.Calibration.Gradients;
+using Armor.Core.Pruning.Allocation;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -27,17 +28,14 @@ internal static class TimedPruning
     /// <param name="columns">d_in.</param>
     /// <param name="moments">What its statistics have.</param>
     /// <param name="cancellationToken">Stops the measurement.</param>
-    public static double Seconds(ArmorPrunerOptions options, int rows, int columns, ActivationMoments moments, CancellationToken cancellationToken)
+    /// <returns>Seconds to prune it, and of one trial of other wrappers.</returns>
+    public static (double Pruning, double Trial) Seconds(
+        ArmorPrunerOptions options, int rows, int columns, ActivationMoments moments, CancellationToken cancellationToken)
     {
         using var scope = NewDisposeScope();
         BlockSizes sizes = options.Method == PruningMethod.Armor ? BlockSizes.For(options, rows, columns) : default;
         int block = Math.Max(sizes.Output ?? 1, sizes.Input ?? 1);
-        PruningStage[] stages = options.Method switch
-        {
-            PruningMethod.Armor => [.. options.Stages],
-            PruningMethod.Dense24 => [options.Dense24Stage],
-            _ => [],
-        };
+        PruningStage[] stages = StagesOf(options);
         ArmorPrunerOptions brief = options with
         {
             BlockSize = options.Method == PruningMethod.Armor ? block : options.BlockSize,
@@ -50,22 +48,28 @@ internal static class TimedPruning
         ActivationStatistics statistics = Statistics(columns, moments);
         try
         {
-            double[] large = Measure(brief, stages.Length, Math.Min(rows, many), statistics, cancellationToken);
-            if (many >= rows)
+            double[] parts = Measure(brief, stages.Length, Math.Min(rows, many), statistics, cancellationToken);
+            if (many < rows)
             {
-                return Total(large, stages) + TargetSeconds(options, rows, columns, moments);
+                double[] small = Measure(brief, stages.Length, many / 2, statistics, cancellationToken);
+                double growth = (rows - many) / (many / 2.0);
+                parts = [.. parts.Zip(small, (l, s) => l + (Math.Max(0, l - s) * growth))];
             }
 
-            double[] small = Measure(brief, stages.Length, many / 2, statistics, cancellationToken);
-            double growth = (rows - many) / (many / 2.0);
-            double[] whole = [.. large.Zip(small, (l, s) => l + (Math.Max(0, l - s) * growth))];
-            return Total(whole, stages) + TargetSeconds(options, rows, columns, moments);
+            return (Total(parts, stages) + TargetSeconds(options, rows, columns, moments), Total(parts, StagesOf(BlockTrials.Brief(options))));
         }
         finally
         {
             statistics.Dispose();
         }
     }
+
+    private static PruningStage[] StagesOf(ArmorPrunerOptions options) => options.Method switch
+    {
+        PruningMethod.Armor => [.. options.Stages],
+        PruningMethod.Dense24 => [options.Dense24Stage],
+        _ => [],
+    };
 
     private static PruningStage Brief(PruningStage stage) => stage with
     {

@@ -4,9 +4,9 @@ namespace Armor.Core.Pruning.Resuming;
 
 /// <summary>
 /// The folder <c>OUT.partial</c> beside an output folder, in which a run keeps what it has finished until the output is complete:
-/// <c>state.json</c> with the run's fingerprint, one file for each finished linear, the gradients' statistics, the calibration's activations at the last layer boundary, and the
-/// output while it is put together. Every file is
-/// written under another name and renamed, so a kill at any moment leaves nothing half-written that counts.
+/// <c>state.json</c> with the run's fingerprint, one file for each finished linear, the gradients' statistics, the trials of block sizes, the
+/// calibration's activations at the last layer boundary, and the output while it is put together. Every file is written under another name and renamed, so a
+/// kill at any moment leaves nothing half-written that counts.
 /// </summary>
 internal sealed class PruningWorkspace : IDisposable
 {
@@ -15,6 +15,7 @@ internal sealed class PruningWorkspace : IDisposable
     private const string AssemblyName = "assembled";
     private const string ActivationsName = "activations";
     private const string GradientsName = "gradients";
+    private const string TrialsName = "trials";
 
     private readonly string folder;
     private readonly string output;
@@ -40,6 +41,9 @@ internal sealed class PruningWorkspace : IDisposable
 
     /// <summary>Where the gradients' statistics are; need not exist.</summary>
     public string GradientFolder => Path.Combine(folder, GradientsName);
+
+    /// <summary>Where the trials of block sizes are; need not exist.</summary>
+    public string TrialFolder => Path.Combine(folder, TrialsName);
 
     /// <summary>The report of the run whose output has its name already, so that only the clean-up is missing; else null.</summary>
     public IReadOnlyList<LinearPruningReport>? Published => IsFilled(output) ? state.Finished : null;
@@ -100,7 +104,8 @@ internal sealed class PruningWorkspace : IDisposable
             else
             {
                 RequireSameRun(folder, state, fingerprint);
-                DeleteAllBut(folder, name => name is StateName or LockName or ActivationsName or GradientsName || name.EndsWith(PartFile.Extension, StringComparison.Ordinal));
+                DeleteAllBut(folder, name =>
+                    name is StateName or LockName or ActivationsName or GradientsName or TrialsName || name.EndsWith(PartFile.Extension, StringComparison.Ordinal));
             }
 
             return new PruningWorkspace(output, lease, state);

@@ -1,5 +1,5 @@
-using System.Text.Json;
 using System.Text.Json.Serialization;
+using Armor.Core.Pruning.Allocation;
 using Armor.Runtime.Checkpoints;
 
 namespace Armor.Core.Pruning.Resuming;
@@ -26,16 +26,7 @@ internal sealed record State(int Version, SortedDictionary<string, string> Finge
             return null;
         }
 
-        State? state;
-        try
-        {
-            state = JsonSerializer.Deserialize(File.ReadAllBytes(path), ResumingJson.Default.State);
-        }
-        catch (JsonException exception)
-        {
-            throw new CheckpointException(path, "not the state of a pruning run", null, "JSON", exception.Message, exception);
-        }
-
+        State? state = JsonFile.Read(path, "not the state of a pruning run", ResumingJson.Default.State);
         return state?.Fingerprint is not null && state.Version == CurrentVersion
             ? state
             : throw new CheckpointException(path, "not the state of a pruning run", null, $"version {CurrentVersion}", $"version {state?.Version ?? 0}");
@@ -43,21 +34,12 @@ internal sealed record State(int Version, SortedDictionary<string, string> Finge
 
     /// <summary>Writes the state under another name, then renames it.</summary>
     /// <param name="path">Its file.</param>
-    public void Write(string path)
-    {
-        string temporary = path + ".tmp";
-        using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None))
-        {
-            JsonSerializer.Serialize(stream, this, ResumingJson.Default.State);
-            stream.Flush(flushToDisk: true);
-        }
-
-        File.Move(temporary, path, overwrite: true);
-    }
+    public void Write(string path) => JsonFile.Write(path, this, ResumingJson.Default.State);
 }
 
 /// <summary>Serialisers of what a workspace holds. Numbers come back to the last bit.</summary>
 [JsonSourceGenerationOptions(NumberHandling = JsonNumberHandling.AllowNamedFloatingPointLiterals)]
 [JsonSerializable(typeof(State))]
 [JsonSerializable(typeof(LinearPruningReport))]
+[JsonSerializable(typeof(BlockTrial[]))]
 internal sealed partial class ResumingJson : JsonSerializerContext;
