@@ -144,6 +144,27 @@ public sealed class PruningTests
         Assert.That(File.ReadAllBytes(folder.File("again.onnx")), Is.EqualTo(File.ReadAllBytes(folder.File("once.onnx"))));
     }
 
+    [TestCase(DataType.Float16)]
+    [TestCase(DataType.Bfloat16)]
+    public async Task AGraphOf16BitsIsPruned(int type)
+    {
+        var graph = new GraphProto { Name = "test" };
+        var builder = new GraphBuilder(graph);
+        TensorElementType storage = ElementTypes.Floating(type)!.Value;
+        builder.Input("x", (DataType)type, "rows", 16);
+        builder.NodeTo("MatMul", ["x", builder.Floats("w", TestGraphs.Normals(new Random(1), [16, 8]), storage, 16, 8)], "y");
+        builder.Output("y", (DataType)type, "rows", 8);
+        string model = TestGraphs.Save(GraphBuilder.Model(graph), folder.File("test.onnx"));
+        float[] x = TestGraphs.Normals(new Random(2), [32, 16]);
+        NamedOnnxValue input = type == (int)DataType.Float16
+            ? NamedOnnxValue.CreateFromTensor("x", new DenseTensor<Float16>(Array.ConvertAll(x, value => (Float16)value), [32, 16]))
+            : NamedOnnxValue.CreateFromTensor("x", new DenseTensor<BFloat16>(Array.ConvertAll(x, value => (BFloat16)value), [32, 16]));
+        OnnxPruningReport report = await OnnxPruner.PruneAsync(model, folder.File("out.onnx"), [[input]], new OnnxPrunerOptions { Pruner = Fast, PruneHeads = true });
+        Assert.That(report.Linears.Single().DenseBytes, Is.EqualTo(256));
+        using OnnxFile file = OnnxFile.Open(folder.File("out.onnx"));
+        Assert.That(file.Graph.Initializer.Where(tensor => tensor.Dims.Count > 1).Select(tensor => tensor.DataType), Is.All.EqualTo(type));
+    }
+
     [Test]
     public async Task EqualInputGivesEqualBytes()
     {

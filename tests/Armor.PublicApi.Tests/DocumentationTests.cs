@@ -28,6 +28,8 @@ public sealed partial class DocumentationTests
         using Armor.Onnx.Running;
         using Armor.Runtime.Chat;
         using Armor.Runtime.Generation;
+        using Microsoft.ML.OnnxRuntime;
+        using Microsoft.ML.OnnxRuntime.Tensors;
         using TorchSharp;
 
         internal static class Snippet
