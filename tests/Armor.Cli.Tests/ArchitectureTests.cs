@@ -7,11 +7,12 @@ using Assembly = System.Reflection.Assembly;
 
 namespace Armor.Cli.Tests;
 
-/// <summary>Arrows point down only: Cli → Onnx → Core → Runtime, and pruning sees kernels through their interface alone.</summary>
+/// <summary>Arrows point down only: Cli → Onnx → Core → Runtime, Cuda → Runtime, and pruning sees kernels through their interface alone.</summary>
 public class ArchitectureTests
 {
     private static readonly Assembly Runtime = typeof(Armor.Runtime.Checkpoints.CheckpointException).Assembly;
     private static readonly Assembly Core = typeof(Armor.Core.Calibration.ActivationStatistics).Assembly;
+    private static readonly Assembly Cuda = typeof(Armor.Cuda.CudaBackend).Assembly;
     private static readonly Assembly Onnx = typeof(Armor.Onnx.OnnxException).Assembly;
     private static readonly Assembly Cli = Assembly.Load("Armor.Cli");
 
@@ -24,6 +25,10 @@ public class ArchitectureTests
     [Test]
     public void CoreKnowsOnlyTheRuntimeBelowIt() =>
         AssertReferences(Core, name => !name.StartsWith("Armor.", StringComparison.Ordinal) || name == "Armor.Runtime");
+
+    [Test]
+    public void CudaKnowsOnlyTheRuntimeBelowIt() =>
+        AssertReferences(Cuda, name => name.StartsWith("System", StringComparison.Ordinal) || name is "Armor.Runtime" or "Microsoft.Win32.Primitives");
 
     [Test]
     public void OnnxKnowsOnlyCoreAndRuntimeBelowIt() =>

@@ -14,8 +14,9 @@ public class PackageTests
     private const string EmbeddedSource = "0e8a571b-6926-466e-b4ad-8ab04611f5fe"; // of the portable PDB format
     private const string ToolPackage = "Armor.Cli";
     private const string ChatPackage = "Armor.Extensions.AI";
+    private const string CudaPackage = "Armor.Cuda";
     private const string OnnxPackage = "Armor.Onnx";
-    private static readonly string[] Ours = ["Armor.Runtime", ChatPackage, "Armor.Core", OnnxPackage, ToolPackage];
+    private static readonly string[] Ours = ["Armor.Runtime", ChatPackage, CudaPackage, "Armor.Core", OnnxPackage, ToolPackage];
 
     private static readonly string[] Linkers = ["clang", "gcc"];
 
@@ -100,6 +101,7 @@ public class PackageTests
 
     [TestCase("Armor.Runtime")]
     [TestCase(ChatPackage)]
+    [TestCase(CudaPackage)]
     [TestCase("Armor.Core")]
     [TestCase(OnnxPackage)]
     public void LibraryPackageHoldsTheAssemblyAndItsDocumentation(string name)
@@ -125,6 +127,7 @@ public class PackageTests
         string[] chat = Dependencies(ChatPackage);
         Assert.That(chat, Does.Contain($"Armor.Runtime {version}"));
         Assert.That(chat, Has.Length.EqualTo(3).And.All.Matches("^(Armor.Runtime|Microsoft.Extensions.[A-Za-z.]*Abstractions) "));
+        Assert.That(Dependencies(CudaPackage), Is.EqualTo(new[] { $"Armor.Runtime {version}" }));
         string[] core = Dependencies("Armor.Core");
         Assert.That(core, Does.Contain($"Armor.Runtime {version}"));
         Assert.That(core, Has.One.StartsWith("TorchSharp ").And.None.StartsWith("libtorch").And.None.StartsWith("TorchSharp-"));

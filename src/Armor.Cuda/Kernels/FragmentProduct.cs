@@ -1,0 +1,205 @@
+using System.Numerics;
+using Armor.Cuda.Devices;
+using Armor.Cuda.Packing;
+using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Factorization;
+using Armor.Runtime.Kernels;
+
+namespace Armor.Cuda.Kernels;
+
+/// <summary>
+/// A weight of 16-bit values, or a 2:4 core of 8-bit ones, for the tensor cores: one kernel brings the input, through B where there is one, into the
+/// order of fragments, a second multiplies by the core and applies A. Blocks that no fragment fits go row by row, in kernels of their own.
+/// </summary>
+internal sealed class FragmentProduct : DeviceProduct
+{
+    /// <summary>Inputs a launch; scratch for sums is as large as these want it.</summary>
+    public const int MostInputs = 64;
+
+    private const uint ArrangeThreads = 128;
+    private const uint ProductThreads = 256;
+
+    private readonly string _form;
+    private readonly TensorElementType _type;
+    private DeviceMemory? _weight;
+    private DeviceMemory? _inputFragments;
+    private DeviceMemory? _outputFragments;
+    private RowMatrix? _inputRows;
+    private RowMatrix? _outputRows;
+    private int _inputBlock;
+    private int _outputBlock;
+
+    private FragmentProduct(string form, TensorElementType type)
+    {
+        _form = form;
+        _type = type;
+    }
+
+    /// <summary>Into how many parts the columns are cut, each summed by itself; the same for every batch, so that results are.</summary>
+    public required int Splits { get; init; }
+
+    public static FragmentProduct OfDense(DeviceRun run, DenseWeightSource source, TensorElementType type, int? splits, CancellationToken cancellationToken)
+        => Made(
+            new FragmentProduct("dense", type) { Rows = source.Rows, Columns = source.Columns, Splits = SplitsOf(run, source.Rows, source.Columns, splits) },
+            product => product._weight = product.Own(run.Upload(new DenseFragments(source, type), cancellationToken)));
+
+    public static FragmentProduct OfLayer(DeviceRun run, ArmorLayer layer, TensorElementType type, int? splits, CancellationToken cancellationToken)
+        => Made(
+            new FragmentProduct(layer.Core.IsQuantised ? "int8" : "sparse", type)
+            {
+                Rows = layer.Rows, Columns = layer.Columns, Splits = SplitsOf(run, layer.Rows, layer.Columns, splits),
+            },
+            product => product.Fill(run, layer, cancellationToken));
+
+    public override void Multiply(DeviceRun run, nint input, int batch, nint output)
+    {
+        for (var first = 0; first < batch; first += MostInputs)
+        {
+            MultiplyPiece(
+                run,
+                input + ((nint)first * Columns * sizeof(float)),
+                Math.Min(MostInputs, batch - first),
+                output + ((nint)first * Rows * sizeof(float)));
+        }
+    }
+
+    public override void CopyRow(DeviceRun run, int row, Span<float> destination)
+    {
+        var tileBytes = Fragments.ChunksOf(Columns) * Fragments.DenseChunkBytes;
+        var staging = run.Staging(tileBytes);
+        _weight!.CopyTo(staging, tileBytes, run.Stream, (long)(row / Fragments.TileRows) * tileBytes);
+        run.Stream.Synchronize();
+        DenseFragments.CopyRow(staging.AsSpan<byte>(tileBytes), row % Fragments.TileRows, _type, destination);
+    }
+
+    /// <summary>
+    /// As many parts as fill the card best: two blocks of threads a multiprocessor run at once, and the longest queue of chunks decides; half a
+    /// chunk's time for each block's beginning and end, and little for each part's sums. By thought: to be measured (docs/cuda.md).
+    /// </summary>
+    internal static int BestSplits(int rows, int columns, int multiprocessors)
+    {
+        var blocks = (rows + Fragments.BlockRows - 1) / Fragments.BlockRows;
+        var chunks = Fragments.ChunksOf(columns);
+        var (best, least) = (1, double.PositiveInfinity);
+        for (var splits = 1; splits <= Math.Min(chunks, 64); splits++)
+        {
+            var rounds = ((blocks * splits) + (2 * multiprocessors) - 1) / (2 * multiprocessors);
+            var cost = (rounds * (((chunks + splits - 1) / splits) + 0.5)) + (0.02 * splits);
+            if (cost < least)
+            {
+                (best, least) = (splits, cost);
+            }
+        }
+
+        return best;
+    }
+
+    private static int SplitsOf(DeviceRun run, int rows, int columns, int? splits)
+        => Math.Min(splits ?? BestSplits(rows, columns, run.Device.Multiprocessors), Fragments.ChunksOf(columns));
+
+    private static FragmentProduct Made(FragmentProduct product, Action<FragmentProduct> fill)
+    {
+        try
+        {
+            fill(product);
+            return product;
+        }
+        catch
+        {
+            product.Dispose();
+            throw;
+        }
+    }
+
+    private static uint Blocks(int count, uint each) => ((uint)count + each - 1) / each;
+
+    private void Fill(DeviceRun run, ArmorLayer layer, CancellationToken cancellationToken)
+    {
+        _weight = Own(run.Upload(new SparseFragments(layer.Core, _type), cancellationToken));
+        if (layer.InputWrapper is { } input)
+        {
+            _inputBlock = input.BlockSize;
+            if (WrapperFragments.Fit(input))
+            {
+                _inputFragments = Own(run.Upload(new WrapperFragments(input, _type), cancellationToken));
+            }
+            else
+            {
+                _inputRows = RowMatrix.Of(run, this, input.RoundedTo(_type), cancellationToken);
+            }
+        }
+
+        if (layer.OutputWrapper is { } output)
+        {
+            _outputBlock = output.BlockSize;
+            if (WrapperFragments.FitsBlockOfRows(output))
+            {
+                _outputFragments = Own(run.Upload(new WrapperFragments(output, _type), cancellationToken));
+            }
+            else
+            {
+                _outputRows = RowMatrix.Of(run, this, output.RoundedTo(_type), cancellationToken);
+            }
+        }
+    }
+
+    private void MultiplyPiece(DeviceRun run, nint input, int batch, nint output)
+    {
+        var chunks = Fragments.ChunksOf(Columns);
+        var steps = Arrange(run, input, batch, chunks * Fragments.ChunkSteps);
+        var inputsAtOnce = batch <= 8 ? 8 : 16;
+        var groups = (batch + inputsAtOnce - 1) / inputsAtOnce;
+        var strideShift = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(2, Math.Min(batch, inputsAtOnce))));
+        var blocks = Blocks(Rows, Fragments.BlockRows);
+        var sums = _outputRows is null ? output : run.Scratch(ScratchUse.BeforeOutputWrapper, (long)batch * Rows * sizeof(float)).Address;
+        run.Launch(KernelNames.Product(_form, TypeName, inputsAtOnce), blocks, (uint)Splits, (uint)groups, ProductThreads, new ProductArguments
+        {
+            Weight = _weight!.Address,
+            Input = steps,
+            Wrapper = _outputFragments?.Address ?? 0,
+            Partials = run.Scratch(ScratchUse.Partials, ((long)groups * blocks * Splits * Fragments.BlockRows * sizeof(float)) << strideShift).Address,
+            Tickets = run.Scratch(ScratchUse.Tickets, (long)groups * blocks * sizeof(uint)).Address,
+            Output = sums,
+            Rows = Rows,
+            RowTiles = Fragments.TilesOf(Rows),
+            Chunks = chunks,
+            Splits = Splits,
+            Batch = batch,
+            StrideShift = strideShift,
+            WrapperSteps = _outputFragments is null ? 0 : _outputBlock / 16,
+        });
+        _outputRows?.Multiply(run, sums, batch, output);
+    }
+
+    private string TypeName => _type == TensorElementType.BFloat16 ? "bf16" : "f16";
+
+    /// <summary>Brings inputs into the order of fragments.</summary>
+    private nint Arrange(DeviceRun run, nint input, int batch, int steps)
+    {
+        var eights = Blocks(batch, 8);
+        var arguments = new InputArguments
+        {
+            Wrapper = _inputFragments?.Address ?? 0,
+            Input = input,
+            Output = run.Scratch(ScratchUse.Steps, (long)eights * steps * Fragments.Lanes * Fragments.LaneBytes).Address,
+            Columns = Columns,
+            Steps = steps,
+            Batch = batch,
+            WrapperSteps = _inputBlock / 16,
+        };
+        if (_inputFragments is not null)
+        {
+            run.Launch(KernelNames.Input(TypeName), (uint)steps, eights, 1, 2 * Fragments.Lanes, arguments);
+            return arguments.Output;
+        }
+
+        if (_inputRows is { } rows)
+        {
+            arguments.Input = run.Scratch(ScratchUse.AfterInputWrapper, (long)batch * Columns * sizeof(float)).Address;
+            rows.Multiply(run, input, batch, arguments.Input);
+        }
+
+        run.Launch(KernelNames.Arrange(TypeName), Blocks(steps * Fragments.Lanes, ArrangeThreads), eights, 1, ArrangeThreads, arguments);
+        return arguments.Output;
+    }
+}

@@ -1,0 +1,62 @@
+// The plain forms: float32 values, a warp a row and an input. For float32 weights, other patterns than 2:4, and wrappers whose blocks no fragment fits.
+
+/// Arguments of a product row by row.
+struct RowArguments
+{
+    const float* values;        // [rows, kept] of a sparse matrix, [rows, columns] of a dense one, [blocks, b, b] of a wrapper
+    const u8* offsets;          // [rows, kept], the column within its group of M
+    const float* input;         // [batch, columns]
+    float* output;              // [batch, rows]
+    int rows;
+    int columns;
+    int kept;                   // values of a row
+    int group_kept;             // N
+    int group;                  // M
+    int block;                  // b
+};
+
+ARMOR_DEVICE float sum_of_warp(float value)
+{
+#pragma unroll
+    for (u32 bits = 16; bits > 0; bits /= 2)
+    {
+        value += from_lane_xor(value, bits);
+    }
+
+    return value;
+}
+
+/// Kind 0: dense; 1: sparse; 2: block-diagonal.
+template <int Kind>
+ARMOR_DEVICE void row_product(const RowArguments& a)
+{
+    let_next_grid_begin();
+    wait_for_previous_grid();
+    const int lane = ARMOR_TID % 32;
+    const int row = ARMOR_BLOCK_X * 4 + ARMOR_TID / 32;
+    if (row >= a.rows)
+    {
+        return;
+    }
+
+    const int first = Kind == 2 ? row / a.block * a.block : 0;
+    const float* x = a.input + static_cast<u64>(ARMOR_BLOCK_Y) * a.columns + first;
+    const float* values = a.values + static_cast<u64>(row) * a.kept;
+    const u8* offsets = a.offsets + static_cast<u64>(row) * a.kept;
+    float sum = 0;
+    for (int k = lane; k < a.kept; k += 32)
+    {
+        int column = Kind == 1 ? k / a.group_kept * a.group + offsets[k] : k;
+        sum += values[k] * load_input(x + column);
+    }
+
+    sum = sum_of_warp(sum);
+    if (lane == 0)
+    {
+        a.output[static_cast<u64>(ARMOR_BLOCK_Y) * a.rows + row] = sum;
+    }
+}
+
+extern "C" __global__ void __launch_bounds__(128) armor_rows_dense(RowArguments a) { row_product<0>(a); }
+extern "C" __global__ void __launch_bounds__(128) armor_rows_sparse(RowArguments a) { row_product<1>(a); }
+extern "C" __global__ void __launch_bounds__(128) armor_rows_blocks(RowArguments a) { row_product<2>(a); }

@@ -1,0 +1,89 @@
+// The functions that platform.cuh leaves to the host, after its types.
+
+inline Word4 load_stream(const Word4* from) { return emulator::read(from); }
+inline Word4 load_input(const Word4* from) { return emulator::read(from); }
+inline float load_input(const float* from) { return emulator::read(from); }
+inline Float2 load_input(const Float2* from) { return emulator::read(from); }
+inline float load_of_other_block(const float* from) { return emulator::read(from); }
+inline void device_fence() {}
+inline void wait_for_previous_grid() {}
+inline void let_next_grid_begin() {}
+
+inline void block_barrier()
+{
+    emulator::block.fibers[emulator::block.current].waits_for_block = true;
+    emulator::yield();
+}
+
+inline u32 take_ticket(u32* counter, u32 last)
+{
+    u32 before = emulator::read(counter);
+    *counter = before >= last ? 0 : before + 1;
+    return before;
+}
+
+inline float from_lane_xor(float value, u32 bits)
+{
+    auto& own = emulator::block.fibers[emulator::block.current];
+    own.value = value;
+    own.extra = bits;
+    emulator::together(emulator::Operation::Shuffle);
+    return own.value;
+}
+
+inline u32 pack(BFloat16, float low, float high)
+{
+    return emulator::to_bfloat16(low) | static_cast<u32>(emulator::to_bfloat16(high)) << 16;
+}
+
+inline u32 pack(Float16, float low, float high)
+{
+    return emulator::to_float16(low) | static_cast<u32>(emulator::to_float16(high)) << 16;
+}
+
+inline float bits_to_float(u32 bits)
+{
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+inline u32 permute_bytes(u32 low, u32 high, u32 selector)
+{
+    u64 both = low | static_cast<u64>(high) << 32;
+    u32 picked = 0;
+    for (int i = 0; i < 4; i++)
+    {
+        picked |= static_cast<u32>(both >> (selector >> 4 * i & 7) * 8 & 255) << 8 * i;
+    }
+
+    return picked;
+}
+
+inline void multiply_together(emulator::Operation operation, bool is_bfloat, float (&sums)[4], Word4 a, Word4 b, u32 places, u32 selector)
+{
+    auto& own = emulator::block.fibers[emulator::block.current];
+    memcpy(own.a, &a, 16);
+    memcpy(own.b, &b, 16);
+    memcpy(own.sums, sums, 16);
+    own.extra = places;
+    own.selector = selector;
+    own.is_bfloat = is_bfloat;
+    emulator::together(operation);
+    memcpy(sums, own.sums, 16);
+}
+
+inline bool is_bfloat(BFloat16) { return true; }
+inline bool is_bfloat(Float16) { return false; }
+
+template <class Type>
+inline void multiply_dense(Type type, float (&sums)[4], Word4 a, u32 b0, u32 b1)
+{
+    multiply_together(emulator::Operation::DenseMma, is_bfloat(type), sums, a, { b0, b1, 0, 0 }, 0, 0);
+}
+
+template <int Selector, class Type>
+inline void multiply_sparse(Type type, float (&sums)[4], Word4 a, Word4 b, u32 places)
+{
+    multiply_together(emulator::Operation::SparseMma, is_bfloat(type), sums, a, b, places, Selector);
+}
