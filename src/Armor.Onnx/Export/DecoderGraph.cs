@@ -15,6 +15,9 @@ internal sealed class DecoderGraph
     // The least float32: what attention must not see, without the NaN of a row of infinities.
     private const float Unseen = float.MinValue;
 
+    // Beyond this the tables of the rotation would outweigh many a model.
+    private const long MostAngles = 1 << 28;
+
     private readonly ModelConfiguration _configuration;
     private readonly GraphProto _graph = new() { Name = "decoder" };
     private readonly GraphBuilder _builder;
@@ -74,6 +77,13 @@ internal sealed class DecoderGraph
                 null,
                 "one rotation for all lengths",
                 $"{configuration.Family} with LongRoPE");
+        }
+
+        if ((long)configuration.ContextLength * configuration.RotarySize > MostAngles)
+        {
+            throw new OnnxException(
+                checkpoint.Folder, "the context is too long for tables of its rotation", null, $"context × rotated size of at most {MostAngles}",
+                $"{configuration.ContextLength} × {configuration.RotarySize}");
         }
     }
 

@@ -75,6 +75,7 @@ internal sealed class ConstantWeight
                     transposed = !transposed;
                     break;
                 case "DequantizeLinear" when quantisation is null && node.Input.Count >= 2 && GraphIndex.Integer(node, "block_size", 0) == 0
+                    && GraphIndex.Integer(node, "output_dtype", 0) == 0
                     && index.Constant(node.Input[1]) is { } scale && (node.Input.Count < 3 || node.Input[2].Length == 0 || index.Constant(node.Input[2]) is not null):
                     type ??= scale.DataType;
                     TensorProto? zero = node.Input.Count > 2 && node.Input[2].Length > 0 ? index.Constant(node.Input[2]) : null;
