@@ -40,6 +40,9 @@ internal sealed class ConstantWeight
     /// <summary>The type to store another matrix like it in: that of the stored tensor, or where it is quantised that in which it is read.</summary>
     public TensorElementType Storage => ElementTypes.Floating(_root.DataType) ?? Compute;
 
+    /// <summary>Two of equal keys are the same values in the same type, up to a transposition.</summary>
+    public string Key => string.Join('\n', [RootName, $"{Compute}", .. Chain.Where(node => node.OpType == "DequantizeLinear").SelectMany(node => node.Input.Skip(1))]);
+
     /// <summary>Bytes of the stored tensor.</summary>
     public long StoredBytes => (long)Rows * Columns * ElementTypes.ByteSize(_root.DataType)!.Value;
 

@@ -64,7 +64,7 @@ internal sealed class LinearFinder
         Dictionary<NodeProto, int> levels = Levels();
         return
         [
-            .. _uses.Values.GroupBy(use => (use.Weight.RootName, use.IsAsStored)).Select(group =>
+            .. _uses.Values.GroupBy(use => (use.Weight.Key, use.IsAsStored)).Select(group =>
                 new PrunableWeight(NameOf(group.First()), [.. group], group.Min(use => levels[use.Node]))),
         ];
     }
