@@ -54,6 +54,28 @@ internal sealed class FragmentProduct : DeviceProduct
             },
             product => product.Fill(run, layer, cancellationToken));
 
+    /// <summary>A weight of parts that are packed already, in fragments: for measurements.</summary>
+    /// <param name="run">Takes them to the device.</param>
+    /// <param name="form">sparse, int8 or dense.</param>
+    /// <param name="shape">Rows, columns and block sizes; 1 for none.</param>
+    /// <param name="type">BFloat16 or Float16.</param>
+    /// <param name="splits">Null for the best by rule.</param>
+    /// <param name="weight">Core or dense weight.</param>
+    /// <param name="inputWrapper">B; null for none.</param>
+    /// <param name="outputWrapper">A; null for none.</param>
+    public static FragmentProduct OfParts(
+        DeviceRun run, string form, KernelShape shape, TensorElementType type, int? splits, IPackedParts weight, IPackedParts? inputWrapper, IPackedParts? outputWrapper)
+        => Made(
+            new FragmentProduct(form, type) { Rows = shape.Rows, Columns = shape.Columns, Splits = SplitsOf(run, shape.Rows, shape.Columns, splits) },
+            product =>
+            {
+                product._weight = product.Own(run.Upload(weight, default));
+                product._inputBlock = shape.InputBlock;
+                product._outputBlock = shape.OutputBlock;
+                product._inputFragments = inputWrapper is null ? null : product.Own(run.Upload(inputWrapper, default));
+                product._outputFragments = outputWrapper is null ? null : product.Own(run.Upload(outputWrapper, default));
+            });
+
     /// <summary>NVIDIA's libraries for large batches, and from which on; null for none.</summary>
     public (PrefillLibraries Libraries, int Batch)? Prefill { get; init; }
 

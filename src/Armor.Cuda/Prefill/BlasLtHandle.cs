@@ -48,6 +48,7 @@ internal readonly record struct BlockShape(int Blocks, int Rows, int Columns, in
 internal sealed unsafe class BlasLtPlan : IDisposable
 {
     private const ulong MostWorkspace = 32 << 20;
+    private const int MostAlgorithms = 8;
 
     private readonly BlasLtHandle _handle;
     private readonly BlockShape _shape;
@@ -56,12 +57,12 @@ internal sealed unsafe class BlasLtPlan : IDisposable
     private readonly nint _weightLayout;
     private readonly nint _inputLayout;
     private readonly nint _outputLayout;
-    private BlasLtHeuristic _chosen;
+    private readonly BlasLtHeuristic[] _algorithms;
 
     /// <exception cref="CudaException">The library refuses; names the call and the shape.</exception>
     public BlasLtPlan(BlasLtHandle handle, BlockShape shape)
     {
-        (_handle, _shape) = (handle, shape);
+        (_handle, _shape, _algorithms) = (handle, shape, []);
         var library = handle.Library;
         try
         {
@@ -76,16 +77,19 @@ internal sealed unsafe class BlasLtPlan : IDisposable
             _release.Add(() => library.PreferenceDestroy(preference));
             var most = MostWorkspace;
             Check("cublasLtMatmulPreferenceSetAttribute", library.PreferenceSet(preference, BlasLtNumbers.MostWorkspace, &most, sizeof(ulong)));
-            BlasLtHeuristic chosen;
-            Check(
-                "cublasLtMatmulAlgoGetHeuristic",
-                library.Heuristic(handle.Address, _descriptor, _weightLayout, _inputLayout, _outputLayout, _outputLayout, preference, 1, &chosen, out var found));
-            if (found < 1)
+            var algorithms = new BlasLtHeuristic[MostAlgorithms];
+            fixed (BlasLtHeuristic* p = algorithms)
+            {
+                Check(
+                    "cublasLtMatmulAlgoGetHeuristic",
+                    library.Heuristic(handle.Address, _descriptor, _weightLayout, _inputLayout, _outputLayout, _outputLayout, preference, MostAlgorithms, p, out var found));
+                _algorithms = [.. algorithms.Take(found).Where(algorithm => algorithm.Status == 0)];
+            }
+
+            if (_algorithms.Length == 0)
             {
                 throw new CudaException($"cuBLASLt has no algorithm for {shape}.");
             }
-
-            _chosen = chosen;
         }
         catch
         {
@@ -94,18 +98,25 @@ internal sealed unsafe class BlasLtPlan : IDisposable
         }
     }
 
+    /// <summary>How many algorithms the library proposes, the one first that it thinks fastest.</summary>
+    public int Algorithms => _algorithms.Length;
+
+    /// <summary>Which of them is used; 0 at first.</summary>
+    public int Algorithm { get; set; }
+
     /// <summary>Queues the product.</summary>
     public void Multiply(DeviceRun run, nint weight, nint input, nint output)
     {
         float one = 1, zero = 0;
-        var workspace = _chosen.WorkspaceBytes == 0 ? 0 : run.Scratch(ScratchUse.Workspace, (long)_chosen.WorkspaceBytes).Address;
-        fixed (BlasLtAlgorithm* algorithm = &_chosen.Algorithm)
+        var workspaceBytes = _algorithms[Algorithm].WorkspaceBytes;
+        var workspace = workspaceBytes == 0 ? 0 : run.Scratch(ScratchUse.Workspace, (long)workspaceBytes).Address;
+        fixed (BlasLtAlgorithm* algorithm = &_algorithms[Algorithm].Algorithm)
         {
             Check(
                 "cublasLtMatmul",
                 _handle.Library.Matmul(
                     _handle.Address, _descriptor, &one, weight, _weightLayout, input, _inputLayout, &zero, output, _outputLayout, output, _outputLayout, algorithm, workspace,
-                    _chosen.WorkspaceBytes, run.Stream.Handle));
+                    workspaceBytes, run.Stream.Handle));
         }
     }
 
