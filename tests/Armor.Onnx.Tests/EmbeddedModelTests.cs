@@ -1,7 +1,10 @@
+using Armor.Core.Calibration;
 using Armor.Core.Evaluation;
 using Armor.Core.Modules;
 using Armor.Core.Pruning;
+using Armor.Onnx.Calibration;
 using Armor.Onnx.Export;
+using Armor.Onnx.Pruning;
 using Armor.Onnx.Running;
 using Armor.Runtime.Tokenization;
 
@@ -10,7 +13,7 @@ namespace Armor.Onnx.Tests;
 /// <summary>The embedded model, pruned and exported: what ONNX Runtime computes is what the checkpoint says.</summary>
 public sealed class EmbeddedModelTests
 {
-    private const int Sequences = 12;
+    private const int Sequences = 6;
 
     // Enough for factors of every kind; quality is not at stake here.
     private static readonly ArmorPrunerOptions Quick = ArmorPrunerOptions.Fast with
@@ -28,16 +31,57 @@ public sealed class EmbeddedModelTests
         await ModelPruner.PruneAsync(model, folder.File("pruned"), calibration, new ModelPrunerOptions { Pruner = Quick });
         await OnnxExporter.ExportAsync(folder.File("pruned"), folder.File("onnx"));
 
-        ModelTokenizer tokenizer = ModelTokenizer.Load(model);
-        int[][] sequences =
-        [
-            .. TextCorpus.SplitDocuments(File.ReadAllText(Path.Combine(model, "evaluation.txt")), TextCorpus.DefaultSeparator, 200).Take(Sequences)
-                .Select(text => tokenizer.Encode(text, addBeginOfSequence: true).Take(200).ToArray()),
-        ];
+        int[][] sequences = Evaluation(model, Sequences);
         using CausalLanguageModel source = CausalLanguageModel.Load(folder.File("pruned"));
         double expected = new PerplexityEvaluator(source).Evaluate(sequences).Perplexity;
         double found = Math.Exp(NegativeLogLikelihood(folder.File("onnx/model.onnx"), sequences));
         Assert.That(found, Is.EqualTo(expected).Within(0.1).Percent);
+    }
+
+    /// <summary>The numbers of docs/onnx.md; takes minutes.</summary>
+    [Test]
+    [Explicit]
+    public async Task WhatPruningOnnxCosts()
+    {
+        using var folder = new TemporaryFolder();
+        string model = RepositoryFolder.Path("assets/armor-tiny");
+        string[] calibration = [.. TextCorpus.SplitDocuments(File.ReadAllText(Path.Combine(model, "calibration.txt")), TextCorpus.DefaultSeparator, 0).Take(64)];
+        int[][] sequences = Evaluation(model, 100);
+        await OnnxExporter.ExportAsync(model, folder.File("onnx"), new OnnxExportOptions { Verify = false });
+        string onnx = folder.File("onnx/model.onnx");
+        await TestContext.Progress.WriteLineAsync($"dense: {Math.Exp(NegativeLogLikelihood(onnx, sequences)):0.000}");
+        foreach ((string name, ArmorPrunerOptions options, CalibrationMode mode) in new[]
+        {
+            ("magnitude", ArmorPrunerOptions.Fast with { Method = PruningMethod.Magnitude }, CalibrationMode.Dense),
+            ("sparsegpt", ArmorPrunerOptions.Fast with { Method = PruningMethod.SparseGpt }, CalibrationMode.Sequential),
+            ("armor fast, dense", ArmorPrunerOptions.Fast, CalibrationMode.Dense),
+            ("armor fast, sequential", ArmorPrunerOptions.Fast, CalibrationMode.Sequential),
+        })
+        {
+            string pruned = folder.File(name + ".onnx");
+            OnnxPruningReport report = await OnnxPruner.PruneAsync(
+                onnx, pruned, OnnxCalibration.FromTexts(onnx, model, calibration), new OnnxPrunerOptions { Pruner = options, Calibration = mode });
+            await TestContext.Progress.WriteLineAsync($"{name}: {Math.Exp(NegativeLogLikelihood(pruned, sequences)):0.000} in {report.Seconds:0} s");
+        }
+
+        foreach (bool alike in new[] { true, false })
+        {
+            // What the walk over a checkpoint has beyond a graph: gradients, the order of channels, block sizes by trial.
+            var options = new ModelPrunerOptions { Pruner = ArmorPrunerOptions.Fast with { GradientWeighting = !alike, OrderChannels = !alike }, AllocateBlocks = !alike };
+            await ModelPruner.PruneAsync(model, folder.File($"checkpoint {alike}"), calibration, options);
+            using CausalLanguageModel checkpoint = CausalLanguageModel.Load(folder.File($"checkpoint {alike}"));
+            await TestContext.Progress.WriteLineAsync($"checkpoint, {(alike ? "alike" : "all")}: {new PerplexityEvaluator(checkpoint).Evaluate(sequences).Perplexity:0.000}");
+        }
+    }
+
+    private static int[][] Evaluation(string model, int count)
+    {
+        ModelTokenizer tokenizer = ModelTokenizer.Load(model);
+        return
+        [
+            .. TextCorpus.SplitDocuments(File.ReadAllText(Path.Combine(model, "evaluation.txt")), TextCorpus.DefaultSeparator, 200).Take(count)
+                .Select(text => tokenizer.Encode(text, addBeginOfSequence: true).Take(200).ToArray()),
+        ];
     }
 
     internal static double NegativeLogLikelihood(string decoder, int[][] sequences)

@@ -81,7 +81,7 @@ public sealed class FileTests
     {
         byte[] bytes = OneProduct().ToByteArray();
         string path = folder.File("cut.onnx");
-        for (int length = 0; length < bytes.Length; length++)
+        for (int length = 0; length < bytes.Length; length += length < 60 || length > bytes.Length - 60 ? 1 : 13)
         {
             File.WriteAllBytes(path, bytes[..length]);
             Assert.That(

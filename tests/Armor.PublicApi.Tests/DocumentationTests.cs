@@ -22,10 +22,14 @@ public sealed partial class DocumentationTests
         using Armor.Core.Evaluation.Tasks.Scoring;
         using Armor.Core.Pruning;
         using Armor.Onnx;
+        using Armor.Onnx.Calibration;
         using Armor.Onnx.Export;
+        using Armor.Onnx.Pruning;
         using Armor.Onnx.Running;
         using Armor.Runtime.Chat;
         using Armor.Runtime.Generation;
+        using Microsoft.ML.OnnxRuntime;
+        using Microsoft.ML.OnnxRuntime.Tensors;
         using TorchSharp;
 
         internal static class Snippet

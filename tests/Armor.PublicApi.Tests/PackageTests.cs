@@ -184,6 +184,26 @@ public class PackageTests
     }
 
     [Test]
+    public void OnnxSampleExportsPrunesAndGenerates()
+    {
+        string project = Path.Combine(RepositoryFolder.Root, "samples", "OnnxPrune", "OnnxPrune.csproj");
+        DotNet.Run(
+            Path.GetDirectoryName(project)!, "build", project, "-c", "Release", "--artifacts-path", work.File("onnx-sample"),
+            $"-p:ArmorVersion={version}", $"-p:RestoreAdditionalProjectSources={Feed}");
+        string program = Directory.GetFiles(work.File("onnx-sample/bin"), "OnnxPrune.dll", SearchOption.AllDirectories).Single();
+
+        string model = work.File("onnx-source");
+        ModelOfBytes.Write(model);
+        string text = work.File("onnx-calibration.txt");
+        File.WriteAllText(text, string.Join("\n\n", Enumerable.Range(1, 8).Select(i => $"{i} times {i} is {i * i}; the sky is blue and the grass is green.")));
+        string output = DotNet.Run(work.Path, program, model, work.File("onnx"), text);
+
+        Assert.That(output, Does.Contain("Exported: 14 linears").And.Contain("Pruned: 14 weights, 1 left as they are"));
+        Assert.That(output, Does.Contain("model.onnx: Once upon a time").And.Contain("pruned.onnx: Once upon a time"));
+        Assert.That(Directory.GetFiles(work.File("onnx")).Select(Path.GetFileName), Is.SupersetOf(new[] { "model.onnx", "pruned.onnx", "genai_config.json" }));
+    }
+
+    [Test]
     public void NativeSamplePublishesWithoutAWarningAndGenerates()
     {
         if (OperatingSystem.IsWindows() || !Linkers.Any(IsOnPath))

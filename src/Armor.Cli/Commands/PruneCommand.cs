@@ -11,7 +11,7 @@ using Spectre.Console;
 
 namespace Armor.Cli.Commands;
 
-/// <summary><c>armor prune</c>: a dense model folder in, an ARMOR folder out.</summary>
+/// <summary><c>armor prune</c>: a dense model folder in, an ARMOR folder out; or an ONNX file in and out.</summary>
 internal static class PruneCommand
 {
     private static readonly Dictionary<string, PruningMethod> Methods = new(StringComparer.Ordinal)
@@ -47,11 +47,11 @@ internal static class PruneCommand
 
     internal static Command Create(CommandHost host)
     {
-        Argument<string> model = ModelFolder.Argument("dense");
-        var output = new Option<string>("--out") { Description = "The folder to write; new or empty.", HelpName = "DIR", Required = true };
+        Argument<string> model = ModelFolder.Argument("dense; or an ONNX file");
+        var output = new Option<string>("--out") { Description = "The folder to write; new or empty. Of an ONNX model a new file.", HelpName = "DIR", Required = true };
         var calibration = new Option<string>("--calibration")
         {
-            Description = "Text like that which the model will see.",
+            Description = "Text like that which the model will see; for ONNX models also .npz or .npy, or a folder of such, each the inputs of one run.",
             HelpName = "FILE",
             Required = true,
         };
@@ -87,6 +87,7 @@ internal static class PruneCommand
         Option<int?> recoverySteps = Numbers.Integer("--recover-steps", "N", $"Steps of that over the whole model (default {new RecoveryOptions().Steps}).", minimum: 0);
         var resume = new Option<bool>("--resume") { Description = "Go on where an interrupted run to the same folder stopped." };
 
+        var onnx = new OnnxPruneArguments();
         var command = new Command("prune", "Prunes a model to 2:4 or another N:M sparsity.") { model, output, calibration };
         documents.AddTo(command);
         foreach (Option option in (Option[])
@@ -95,6 +96,7 @@ internal static class PruneCommand
             command.Add(option);
         }
 
+        onnx.AddTo(command);
         command.SetAction((parsed, cancellationToken) => host.RunNativeAsync(parsed, cancellationToken, async session =>
         {
             if (parsed.GetValue(blockSize) is not null && parsed.GetValue(budget) is not null)
@@ -134,8 +136,17 @@ internal static class PruneCommand
             };
             Check(options);
 
-            string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
+            string source = parsed.GetRequiredValue(model);
             string target = parsed.GetRequiredValue(output);
+            bool isOnnx = OnnxPruneArguments.IsOnnx(source);
+            onnx.Check(parsed, isOnnx, coreType, gradientTokens, noOrder, uniformBlocks, shard, dryRun, recover, recoverySteps, resume);
+            if (isOnnx)
+            {
+                await onnx.PruneAsync(session, parsed, source, target, parsed.GetRequiredValue(calibration), documents, options).ConfigureAwait(false);
+                return;
+            }
+
+            string folder = ModelFolder.Existing(source);
             IReadOnlyList<string> texts = documents.ReadDocuments(parsed, parsed.GetRequiredValue(calibration));
             if (parsed.GetValue(dryRun))
             {

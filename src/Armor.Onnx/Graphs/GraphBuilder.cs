@@ -89,6 +89,9 @@ internal sealed class GraphBuilder
         _nodes.Add(node);
     }
 
+    /// <summary>Adds a node as it is.</summary>
+    public void Keep(NodeProto node) => _nodes.Add(node);
+
     /// <summary>Adds a node of several outputs.</summary>
     public string[] Nodes(string operation, string[] inputs, string[] outputs, params AttributeProto[] attributes)
     {

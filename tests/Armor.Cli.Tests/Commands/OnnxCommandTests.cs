@@ -34,6 +34,48 @@ public sealed class OnnxCommandTests
     }
 
     [Test]
+    public async Task PruneTakesAnOnnxModelByTheSameCommand()
+    {
+        string onnx = folder.File("decoder");
+        string calibration = TinyModel.WriteText(folder.File("calibration.txt"), 12, seed: 1);
+        ToolResult export = await Tool.RunAsync("export", model, "--format", "onnx", "--out", onnx, "--storage", "bfloat16", "--no-verify");
+        Assert.That(export.Code, Is.Zero, export.ToString());
+
+        string pruned = folder.File("pruned.onnx");
+        string[] command = ["prune", Path.Combine(onnx, "model.onnx"), "--calibration", calibration, "--preset", "fast", "--calibrate", "dense", "--out"];
+        ToolResult result = await Tool.RunAsync([.. command, pruned, "--json"]);
+        Assert.That(result.Code, Is.Zero, result.ToString());
+        Assert.That(result.Json.EnumerateObject().Select(member => member.Name), Is.EqualTo((string[])["layers", "bytes", "denseBytes", "seconds"]));
+        Assert.That(result.Json.GetProperty("layers").GetArrayLength(), Is.EqualTo(7));
+        Assert.That(result.Error, Does.Contain("MatMul 'head' is left as it is: it is a head"));
+        Assert.That(File.Exists(pruned), Is.True);
+
+        ToolResult text = await Tool.RunAsync([.. command, folder.File("again.onnx"), "--external-data"]);
+        Assert.That(text.Code, Is.Zero, text.ToString());
+        Assert.That(text.Output, Does.Contain("7 weights in").And.Contain("1 products left as they are"));
+        Assert.That(File.Exists(folder.File("again.onnx.data")), Is.True);
+
+        ToolResult taken = await Tool.RunAsync([.. command, pruned]);
+        Assert.That(taken.Code, Is.EqualTo(1));
+        Assert.That(taken.Error, Does.Contain("exists already"));
+    }
+
+    [Test]
+    public async Task OptionsOfCheckpointsAreRefusedForOnnxAndTheOtherWayRound()
+    {
+        string text = TinyModel.WriteText(folder.File("text.txt"), 3, seed: 1);
+        ToolResult result = await Tool.RunAsync("prune", folder.File("model.onnx"), "--out", folder.File("never"), "--calibration", text, "--core-type", "int8");
+        Assert.That(result.Code, Is.EqualTo(2));
+        Assert.That(result.Error, Does.Contain("--core-type is for checkpoints"));
+        result = await Tool.RunAsync("prune", model, "--out", folder.File("never"), "--calibration", text, "--heads");
+        Assert.That(result.Code, Is.EqualTo(2));
+        Assert.That(result.Error, Does.Contain("--heads is for ONNX models"));
+        result = await Tool.RunAsync("prune", folder.File("none.onnx"), "--out", folder.File("never"), "--calibration", text);
+        Assert.That(result.Code, Is.EqualTo(1));
+        Assert.That(result.Error, Does.Contain("none.onnx: the ONNX file does not exist"));
+    }
+
+    [Test]
     public async Task OptionsOfOneFormatAreRefusedForAnother()
     {
         ToolResult result = await Tool.RunAsync("export", model, "--format", "dense", "--out", folder.File("never"), "--external-data");
