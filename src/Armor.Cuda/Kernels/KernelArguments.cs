@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Armor.Cuda.Kernels;
 
-/// <summary>ProductArguments of decode.cu, field by field.</summary>
+/// <summary>ProductArguments of product.cu, field by field.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct ProductArguments
 {
@@ -21,7 +21,7 @@ internal struct ProductArguments
     public int WrapperSteps;
 }
 
-/// <summary>InputArguments of decode.cu.</summary>
+/// <summary>InputArguments of input.cu.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct InputArguments
 {
@@ -48,6 +48,7 @@ internal struct RowArguments
     public int GroupKept;
     public int Group;
     public int Block;
+    public int Batch;
 }
 
 /// <summary>ExpandArguments of expand.cu.</summary>
