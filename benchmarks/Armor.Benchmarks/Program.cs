@@ -1,10 +1,11 @@
 using Armor.Benchmarks.Kernels;
+using Armor.Benchmarks.Models;
 using Armor.Benchmarks.Pruning;
 using Armor.Benchmarks.Scale;
 using BenchmarkDotNet.Running;
 
-// `convergence`, `cycle`, `hessian-cycle`, `int8` and `kernels` are tables of their own, `cycle-chart` draws the second, `scale` is one long run; everything else is
-// BenchmarkDotNet's.
+// `convergence`, `cycle`, `hessian-cycle`, `int8`, `kernels` and `model-1b` are tables of their own, `cycle-chart` draws the second, `scale` is one long run;
+// everything else is BenchmarkDotNet's.
 switch (args)
 {
     case ["convergence", .. var arguments]:
@@ -19,6 +20,10 @@ switch (args)
         return await QuantisedCoreBenchmark.RunAsync(arguments);
     case ["kernels", .. var arguments]:
         return KernelTable.Run(arguments);
+    case ["model-1b", .. var arguments]:
+        return ModelTable.Run(arguments);
+    case [ModelMemory.Verb, .. var arguments]:
+        return ModelMemory.Run(arguments);
     case ["scale", .. var arguments]:
         return await ScaleBenchmark.RunAsync(arguments);
     default:

@@ -17,6 +17,8 @@ namespace Armor.Extensions.AI;
 /// </remarks>
 public sealed class ArmorChatClient : IChatClient
 {
+    private const int DefaultMaxTokens = 1024;
+
     private readonly ArmorModel _model;
     private readonly bool _ownsModel;
     private readonly ArmorChatClientOptions _options;
@@ -82,7 +84,8 @@ public sealed class ArmorChatClient : IChatClient
         IEnumerable<ChatMessage> messages, ChatOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(messages);
-        var generation = RequestOptions.Map(this, options, _options.Generation, _metadata.DefaultModelId);
+        var defaults = _options.Generation ?? (_model.RecommendedOptions ?? GenerationOptions.Sampled) with { MaxTokens = DefaultMaxTokens };
+        var generation = RequestOptions.Map(this, options, defaults, _metadata.DefaultModelId);
         var turns = RequestTurns.Map(messages, options?.Instructions);
         var template = RequestOptions.Reason(_options.Template ?? _model.ChatTemplate, options?.Reasoning);
         return StreamAsync(turns, template, generation, cancellationToken);

@@ -10,8 +10,11 @@ public sealed record ArmorChatClientOptions
     /// How tokens are chosen; what a request's own options say goes before. The seed is among them: where neither says another one, the same
     /// request gets the same answer.
     /// </summary>
-    /// <value>The default is <see cref="GenerationOptions.Sampled"/> with up to 1024 tokens.</value>
-    public GenerationOptions Generation { get; init; } = GenerationOptions.Sampled with { MaxTokens = 1024 };
+    /// <value>
+    /// The default, null, is <see cref="ArmorModel.RecommendedOptions"/>, or <see cref="GenerationOptions.Sampled"/> where there are none, with up to 1024
+    /// tokens.
+    /// </value>
+    public GenerationOptions? Generation { get; init; }
 
     /// <summary>How a conversation is written for the model; null for the template of the model's folder.</summary>
     public IChatTemplate? Template { get; init; }
@@ -21,13 +24,5 @@ public sealed record ArmorChatClientOptions
 
     /// <summary>Checks all options.</summary>
     /// <exception cref="ArgumentException">One or more options are out of range; the message lists every one.</exception>
-    public void Validate()
-    {
-        if (Generation is null)
-        {
-            throw new ArgumentException("Generation must not be null.");
-        }
-
-        Generation.Validate();
-    }
+    public void Validate() => Generation?.Validate();
 }

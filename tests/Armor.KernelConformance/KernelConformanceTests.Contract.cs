@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Kernels;
@@ -142,6 +143,31 @@ public abstract partial class KernelConformanceTests
         var support = backend.Supports(operation, new KernelShape(rows, columns, outputBlock, inputBlock), TensorElementType.Float32);
         Assert.That(support.IsSupported, Is.EqualTo(expected));
         Assert.That(support.Reason, expected ? Is.Null : Is.Not.Empty);
+    }
+
+    [Test]
+    public void ALayersMemoryMayBeUsedAgainOnceItIsPrepared([Values] bool isTwoFour, [Values(TensorElementType.Float32, TensorElementType.BFloat16)] TensorElementType type)
+    {
+        var layer = Generators.RandomLayer(12, 24, 4, 8, 1, isTwoFour ? default : new SparsityPattern(4, 8));
+        using var weight = backend.PrepareLayer(layer, type);
+        var input = Generators.Values(new Random(2), 24);
+        var before = new float[12];
+        weight.Multiply(input, 1, before);
+        foreach (var values in new[] { layer.OutputWrapper!.Values, layer.Core.Values, layer.InputWrapper!.Values })
+        {
+            Clear(values);
+        }
+
+        Clear(layer.Core.Mask);
+        var after = new float[12];
+        weight.Multiply(input, 1, after);
+        Assert.That(after, Is.EqualTo(before));
+
+        static void Clear<T>(ReadOnlyMemory<T> memory)
+        {
+            Assert.That(MemoryMarshal.TryGetArray(memory, out var array), Is.True);
+            array.AsSpan().Clear();
+        }
     }
 
     [Test]

@@ -21,8 +21,8 @@ internal static class ChatCommand
         command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
         {
             string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
-            GenerationOptions options = sampling.Read(parsed, GenerationOptions.Sampled with { MaxTokens = 1024 });
             using LoadedModel loaded = await session.RunAsync("Loading", _ => sampling.Load(parsed, folder, session.CancellationToken)).ConfigureAwait(false);
+            GenerationOptions options = sampling.Read(parsed, (loaded.Model.RecommendedOptions ?? GenerationOptions.Sampled) with { MaxTokens = 1024 });
             IReadOnlyList<TimedAnswer> answers = await TalkAsync(loaded.Model, parsed.GetValue(system), options, session).ConfigureAwait(false);
             session.Write(() => new JsonObject { ["answers"] = new JsonArray([.. answers.Select(answer => (JsonNode)answer.ToJson())]) }, _ => { });
         }));

@@ -18,8 +18,8 @@ internal static class GenerateCommand
         command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
         {
             string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
-            GenerationOptions options = sampling.Read(parsed, GenerationOptions.Greedy);
             using LoadedModel loaded = await session.RunAsync("Loading", _ => sampling.Load(parsed, folder, session.CancellationToken)).ConfigureAwait(false);
+            GenerationOptions options = sampling.Read(parsed, loaded.Model.RecommendedOptions ?? GenerationOptions.Greedy);
             IReadOnlyList<int> tokens = loaded.Model.Tokenizer.Encode(parsed.GetRequiredValue(prompt));
             TimedAnswer answer = await TimedAnswer.ReadAsync(
                 token => loaded.Model.StreamAsync(tokens, options, cancellationToken: token), session, keepsInterrupted: false, session.CancellationToken)

@@ -38,7 +38,7 @@ internal sealed class SamplingOptions
         }
     }
 
-    /// <summary>What was asked for, over a verb's own defaults.</summary>
+    /// <summary>What was asked for, over the model's own recommendations or a verb's defaults.</summary>
     internal GenerationOptions Read(ParseResult parsed, GenerationOptions defaults) => defaults with
     {
         MaxTokens = parsed.GetValue(maxTokens) ?? defaults.MaxTokens,

@@ -144,7 +144,7 @@ public sealed record ArmorPrunerOptions
     public CoreAlgorithm CoreAlgorithm { get; init; } = CoreAlgorithm.ExactSweep;
 
     /// <summary>The stages, in order. Those that need the Hessian are left out where the statistics have none.</summary>
-    public IReadOnlyList<PruningStage> Stages { get; init; } = [Annealed(150, 60), Full(20, 20)];
+    public IReadOnlyList<PruningStage> Stages { get; init; } = [Steady(Annealed(150, 60)), Full(20, 20)];
 
     /// <summary>The stage of <see cref="PruningMethod.Dense24"/>.</summary>
     public PruningStage Dense24Stage { get; init; } = Full(40, 40);
@@ -254,6 +254,9 @@ public sealed record ArmorPrunerOptions
         PruningMethod.Dense24 => Dense24Stage.Loss == StageLoss.FullHessian,
         _ => false,
     };
+
+    // At this length gentler noise and less momentum end no higher on any weight, and much lower where the inputs' diagonal has a wide range.
+    private static PruningStage Steady(PruningStage stage) => stage with { WarmUpCycles = 25, AnnealingBound = 12, AnnealingMomentum = 0.7 };
 
     private static PruningStage Annealed(int annealing, int polish) =>
         new() { Loss = StageLoss.Diagonal, WarmUpCycles = 20, AnnealingCycles = annealing, PolishCycles = polish, EarlyStopping = Settled };

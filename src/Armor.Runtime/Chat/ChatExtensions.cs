@@ -8,7 +8,7 @@ public static class ChatExtensions
     /// <summary>Generates the assistant's next answer, computed while it is read.</summary>
     /// <param name="model">The model.</param>
     /// <param name="turns">The conversation so far: at least one turn, the oldest first.</param>
-    /// <param name="options">Null for the defaults; the template's end tokens end the answer beside what these options say.</param>
+    /// <param name="options">Null for <see cref="ArmorModel.RecommendedOptions"/>, or greedy where there are none; the template's end tokens end the answer beside what these options say.</param>
     /// <param name="template">How the conversation is written; null for <see cref="ArmorModel.ChatTemplate"/>.</param>
     /// <param name="session">
     /// A session to answer in, or null for a new one. Where the conversation starts as what the session holds, as it does from one answer to the next,
@@ -58,7 +58,7 @@ public static class ChatExtensions
         ArmorModel model, IReadOnlyList<ChatTurn> turns, GenerationOptions? options, IChatTemplate? template)
     {
         ArgumentNullException.ThrowIfNull(model);
-        options ??= GenerationOptions.Greedy;
+        options ??= model.DefaultOptions;
         options.Validate();
         template ??= model.ChatTemplate;
         return (

@@ -12,6 +12,7 @@ public sealed class ChatPrompt
     private readonly ModelTokenizer _tokenizer;
     private readonly List<int> _tokens = [];
     private readonly StringBuilder _text = new();
+    private bool _stripsNext;
 
     internal ChatPrompt(ModelTokenizer tokenizer) => _tokenizer = tokenizer;
 
@@ -28,18 +29,28 @@ public sealed class ChatPrompt
         return this;
     }
 
-    /// <summary>Appends a special token.</summary>
+    /// <summary>Appends a special token. Where the tokenizer says that white space beside it is the token's, text there loses it.</summary>
     /// <param name="token">As it is written, such as <c>&lt;|im_start|&gt;</c>.</param>
     /// <returns>The same prompt.</returns>
     /// <exception cref="ArgumentException">The tokenizer has no such special token.</exception>
     public ChatPrompt AddSpecialToken(string token)
     {
         ArgumentException.ThrowIfNullOrEmpty(token);
-        EndText();
-        _tokens.Add(_tokenizer.SpecialTokens.TryGetValue(token, out var id)
-            ? id
-            : throw new ArgumentException($"The chat template needs the special token '{token}', which the tokenizer does not have.", nameof(token)));
+        var special = _tokenizer.FindSpecial(token)
+            ?? throw new ArgumentException($"The chat template needs the special token '{token}', which the tokenizer does not have.", nameof(token));
+        EndText(special.StripLeft);
+        _tokens.Add(special.Id);
+        _stripsNext = special.StripRight;
         return this;
+    }
+
+    /// <summary>Appends a mark that is a special token in some tokenizers and text in others: a special token where it is one.</summary>
+    /// <param name="mark">As it is written, such as <c>[INST]</c>.</param>
+    /// <returns>The same prompt.</returns>
+    public ChatPrompt AddMark(string mark)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(mark);
+        return _tokenizer.FindSpecial(mark) is null ? AddText(mark) : AddSpecialToken(mark);
     }
 
     /// <summary>Appends text. Texts that follow one another are one text: they may share a token.</summary>
@@ -57,12 +68,17 @@ public sealed class ChatPrompt
         return _tokens;
     }
 
-    private void EndText()
+    private void EndText(bool stripsEnd = false)
     {
-        if (_text.Length > 0)
+        var text = _text.ToString();
+        text = _stripsNext ? text.TrimStart() : text;
+        text = stripsEnd ? text.TrimEnd() : text;
+        if (text.Length > 0)
         {
-            _tokenizer.AppendStretch(_text.ToString(), first: _tokens.Count == 0, _tokens);
-            _text.Clear();
+            _tokenizer.AppendStretch(text, first: _tokens.Count == 0, _tokens);
         }
+
+        _text.Clear();
+        _stripsNext = false;
     }
 }

@@ -12,7 +12,10 @@ public static class ChatTemplates
     /// </summary>
     /// <param name="folder">A model folder in Hugging Face layout.</param>
     /// <param name="tokenizer">The folder's tokenizer.</param>
-    /// <returns>A <see cref="Llama3Template"/>, <see cref="ChatMLTemplate"/>, <see cref="GemmaTemplate"/> or <see cref="Llama2Template"/>.</returns>
+    /// <returns>
+    /// A <see cref="Llama3Template"/>, <see cref="ChatMLTemplate"/>, <see cref="GemmaTemplate"/>, <see cref="Phi3Template"/>, <see cref="MistralTemplate"/> or
+    /// <see cref="Llama2Template"/>.
+    /// </returns>
     /// <exception cref="CheckpointException">There is no template, it is of another kind, or the tokenizer lacks its special tokens.</exception>
     public static IChatTemplate Load(string folder, ModelTokenizer tokenizer)
     {

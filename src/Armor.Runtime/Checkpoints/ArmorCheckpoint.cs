@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Collections.Frozen;
 using System.Globalization;
 using System.Runtime.InteropServices;
@@ -92,12 +93,17 @@ public sealed class ArmorCheckpoint : IDisposable
     /// <exception cref="CheckpointException">
     /// The linear is not pruned, a checksum differs, the mask is not of the pattern, a value is not finite, or a quantised value or a scale is out of range.
     /// </exception>
-    public ArmorLayer ReadLayer(string linear)
+    public ArmorLayer ReadLayer(string linear) => ReadLayer(linear, new LayerArrays());
+
+    /// <summary>Reads as <see cref="ReadLayer(string)"/> does, into given arrays.</summary>
+    internal ArmorLayer ReadLayer(string linear, LayerArrays arrays)
     {
         var layer = GetLayer(linear);
-        var output = layer.OutputBlock is { } a ? new BlockDiagonalMatrix(layer.Rows / a, a, ReadValues(linear + ArmorFormat.OutputBlocks)) : null;
-        var input = layer.InputBlock is { } b ? new BlockDiagonalMatrix(layer.Columns / b, b, ReadValues(linear + ArmorFormat.InputBlocks)) : null;
-        return new ArmorLayer(output, ReadCore(layer), input);
+        var output = layer.OutputBlock is { } a
+            ? new BlockDiagonalMatrix(layer.Rows / a, a, ReadValues(linear + ArmorFormat.OutputBlocks, arrays)) : null;
+        var input = layer.InputBlock is { } b
+            ? new BlockDiagonalMatrix(layer.Columns / b, b, ReadValues(linear + ArmorFormat.InputBlocks, arrays)) : null;
+        return new ArmorLayer(output, ReadCore(layer, arrays), input);
     }
 
     /// <summary>Compares every tensor of the folder with its checksum, the factors as well as what was copied.</summary>
@@ -147,11 +153,10 @@ public sealed class ArmorCheckpoint : IDisposable
         return checksums.ToFrozenDictionary(StringComparer.Ordinal);
     }
 
-    private SparseCore ReadCore(ArmorLayerDescription layer)
+    private SparseCore ReadCore(ArmorLayerDescription layer, LayerArrays arrays)
     {
         var maskName = layer.Name + ArmorFormat.CoreMask;
-        VerifyChecksum(maskName);
-        var mask = Base.GetBytes(maskName).ToArray();
+        var mask = ReadStored<byte>(maskName, arrays);
         if (SparseCore.FindInvalidGroup(mask, layer.Rows, layer.Columns, Pattern) is { } group)
         {
             throw new CheckpointException(
@@ -165,18 +170,17 @@ public sealed class ArmorCheckpoint : IDisposable
         var valuesName = layer.Name + ArmorFormat.CoreValues;
         if (!_format.IsQuantised)
         {
-            return new SparseCore(layer.Rows, layer.Columns, ReadValues(valuesName), mask, Pattern);
+            return new SparseCore(layer.Rows, layer.Columns, ReadValues(valuesName, arrays), mask, Pattern);
         }
 
-        VerifyChecksum(valuesName);
-        var values = MemoryMarshal.Cast<byte, sbyte>(Base.GetBytes(valuesName)).ToArray();
+        var values = ReadStored<sbyte>(valuesName, arrays);
         if (Int8Values.IndexOfInvalid(values) is >= 0 and var value)
         {
             throw OutOfRange(valuesName, $"from -{Int8Values.Largest} to {Int8Values.Largest}", FormattableString.Invariant($"{values[value]}"), value);
         }
 
         var scalesName = layer.Name + ArmorFormat.CoreScales;
-        var scales = ReadValues(scalesName);
+        var scales = ReadValues(scalesName, arrays);
         if (Int8Values.IndexOfInvalid(scales) is >= 0 and var scale)
         {
             throw OutOfRange(scalesName, Int8Values.ValidScale, FormattableString.Invariant($"{scales[scale]}"), scale);
@@ -192,27 +196,65 @@ public sealed class ArmorCheckpoint : IDisposable
             FormattableString.Invariant($"{found} at element {index} of {Base.GetTensor(name).ShapeText}"));
     }
 
-    private float[] ReadValues(string name)
+    /// <summary>Reads values as float32.</summary>
+    private float[] ReadValues(string name, LayerArrays arrays)
     {
-        VerifyChecksum(name);
-        return Base.ReadFiniteFloat32(name);
+        var tensor = Base.GetTensor(name);
+        var size = tensor.ElementType.ByteSize();
+        var values = arrays.Take<float>(LengthOf(tensor));
+        ReadChecked(tensor, (first, bytes) => FloatConversion.ToFloat32(tensor.ElementType, bytes, values.AsSpan((int)(first / size), bytes.Length / size)));
+        Base.RequireFinite(name, 0, values);
+        return values;
     }
 
-    private void VerifyChecksum(string name)
+    /// <summary>Reads bytes as they are.</summary>
+    private T[] ReadStored<T>(string name, LayerArrays arrays)
+        where T : unmanaged
     {
-        const int Piece = 1 << 24;
-        var size = Base.GetTensor(name).ByteCount;
+        var tensor = Base.GetTensor(name);
+        var values = arrays.Take<T>(LengthOf(tensor));
+        ReadChecked(tensor, (first, bytes) => bytes.CopyTo(MemoryMarshal.AsBytes(values.AsSpan())[(int)first..]));
+        return values;
+    }
+
+    private int LengthOf(TensorDescription tensor) => tensor.ElementCount <= Array.MaxLength
+        ? (int)tensor.ElementCount
+        : throw new CheckpointException(
+            Base.FileOf(tensor.Name).Path, "the tensor is too large for one array", tensor.Name, $"at most {Array.MaxLength} elements", $"{tensor.ElementCount}");
+
+    private void VerifyChecksum(string name) => ReadChecked(Base.GetTensor(name), (_, _) => { });
+
+    /// <summary>
+    /// Reads a tensor from its file in pieces and compares it with its checksum. Not from the mapping: what is read there stays in the process's memory.
+    /// </summary>
+    /// <param name="tensor">The tensor.</param>
+    /// <param name="receive">Told where each piece begins, in bytes, and what it is.</param>
+    private void ReadChecked(TensorDescription tensor, Action<long, ReadOnlySpan<byte>> receive)
+    {
+        const int Piece = 1 << 18;
+        var file = Base.FileOf(tensor.Name);
+        var buffer = ArrayPool<byte>.Shared.Rent(Piece);
         var state = Crc32C.Start;
-        for (long start = 0; start < size; start += Piece)
+        try
         {
-            state = Crc32C.Update(state, Base.GetBytes(name, start, (int)Math.Min(Piece, size - start)));
+            for (long start = 0; start < tensor.ByteCount; start += Piece)
+            {
+                var piece = buffer.AsSpan(0, (int)Math.Min(Piece, tensor.ByteCount - start));
+                file.CopyBytes(tensor.Name, start, piece);
+                state = Crc32C.Update(state, piece);
+                receive(start, piece);
+            }
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
         }
 
-        var found = ArmorFormat.ChecksumEntry(name, Crc32C.Finish(state)).Value;
-        var expected = ArmorFormat.ChecksumEntry(name, _checksums[name]).Value;
+        var found = ArmorFormat.ChecksumEntry(tensor.Name, Crc32C.Finish(state)).Value;
+        var expected = ArmorFormat.ChecksumEntry(tensor.Name, _checksums[tensor.Name]).Value;
         if (found != expected)
         {
-            throw new CheckpointException(Base.FileOf(name).Path, "the data differs from its checksum", name, $"CRC-32C {expected}", found);
+            throw new CheckpointException(file.Path, "the data differs from its checksum", tensor.Name, $"CRC-32C {expected}", found);
         }
     }
 }

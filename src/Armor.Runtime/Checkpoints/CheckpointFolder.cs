@@ -147,7 +147,7 @@ public sealed class CheckpointFolder : IDisposable
             : throw new CheckpointException(Folder, "the tensor is missing", name, "a tensor of this name", $"{_fileByTensor.Count} others");
     }
 
-    private void RequireFinite(string name, long firstElement, ReadOnlySpan<float> values)
+    internal void RequireFinite(string name, long firstElement, ReadOnlySpan<float> values)
     {
         var index = FloatConversion.IndexOfNonFinite(values);
         if (index >= 0)

@@ -1,5 +1,7 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Armor.Runtime.Checkpoints;
 
@@ -45,12 +47,7 @@ internal static class FloatConversion
                 Float32ToBFloat16(source, MemoryMarshal.Cast<byte, ushort>(destination));
                 break;
             case TensorElementType.Float16:
-                var halves = MemoryMarshal.Cast<byte, Half>(destination);
-                for (var i = 0; i < source.Length; i++)
-                {
-                    halves[i] = (Half)source[i];
-                }
-
+                Float32ToFloat16(source, MemoryMarshal.Cast<byte, ushort>(destination));
                 break;
             case TensorElementType.Float64:
                 var doubles = MemoryMarshal.Cast<byte, double>(destination);
@@ -125,6 +122,16 @@ internal static class FloatConversion
     private static void Float16ToFloat32(ReadOnlySpan<ushort> source, Span<float> destination)
     {
         var i = 0;
+        if (Avx512F.IsSupported)
+        {
+            ref var halves = ref MemoryMarshal.GetReference(source);
+            ref var singles = ref MemoryMarshal.GetReference(destination[..source.Length]);
+            for (; i <= source.Length - Vector512<uint>.Count; i += Vector512<uint>.Count)
+            {
+                Expand512(Avx512F.ConvertToVector512UInt32(Vector256.LoadUnsafe(ref halves, (nuint)i))).StoreUnsafe(ref singles, (nuint)i);
+            }
+        }
+
         for (; i <= source.Length - Vector<ushort>.Count; i += Vector<ushort>.Count)
         {
             Vector.Widen(new Vector<ushort>(source[i..]), out var low, out var high);
@@ -145,6 +152,49 @@ internal static class FloatConversion
             var scaled = Vector.AsVectorUInt32(Vector.AsVectorSingle(magnitude) * new Vector<float>(5.192296858534828e33f));
             var special = Vector.GreaterThanOrEqual(magnitude, new Vector<uint>(0x7C00u << 13));
             return Vector.AsVectorSingle(sign | Vector.ConditionalSelect(special, magnitude | new Vector<uint>(0x7F800000), scaled));
+        }
+
+        static Vector512<float> Expand512(Vector512<uint> half)
+        {
+            var magnitude = Vector512.ShiftLeft(half & Vector512.Create(0x7FFFu), 13);
+            var sign = Vector512.ShiftLeft(half & Vector512.Create(0x8000u), 16);
+            var scaled = (magnitude.AsSingle() * Vector512.Create(5.192296858534828e33f)).AsUInt32();
+            var special = Vector512.GreaterThanOrEqual(magnitude, Vector512.Create(0x7C00u << 13));
+            return (sign | Vector512.ConditionalSelect(special, magnitude | Vector512.Create(0x7F800000u), scaled)).AsSingle();
+        }
+    }
+
+    private static void Float32ToFloat16(ReadOnlySpan<float> source, Span<ushort> destination)
+    {
+        var i = 0;
+        for (; i <= source.Length - Vector<ushort>.Count; i += Vector<ushort>.Count)
+        {
+            var low = Round(Vector.AsVectorUInt32(new Vector<float>(source[i..])));
+            var high = Round(Vector.AsVectorUInt32(new Vector<float>(source[(i + Vector<float>.Count)..])));
+            Vector.Narrow(low, high).CopyTo(destination[i..]);
+        }
+
+        for (; i < source.Length; i++)
+        {
+            destination[i] = BitConverter.HalfToUInt16Bits((Half)source[i]);
+        }
+
+        static Vector<uint> Round(Vector<uint> bits)
+        {
+            var magnitude = bits & new Vector<uint>(0x7FFFFFFF);
+
+            // The exponent counts from another zero; half of a last place is added, less a bit where the last place is even.
+            var odd = Vector.ShiftRightLogical(magnitude, 13) & Vector<uint>.One;
+            var normal = Vector.ShiftRightLogical(magnitude - new Vector<uint>(112u << 23) + new Vector<uint>(0xFFF) + odd, 13);
+
+            // A number below 2^-14 is rounded by the addition to 1/2, whose last place is float16's smallest number.
+            var half = new Vector<uint>(126u << 23);
+            var small = Vector.AsVectorUInt32(Vector.AsVectorSingle(magnitude) + Vector.AsVectorSingle(half)) - half;
+            var result = Vector.ConditionalSelect(Vector.LessThan(magnitude, new Vector<uint>(113u << 23)), small, normal);
+            result = Vector.ConditionalSelect(Vector.GreaterThanOrEqual(magnitude, new Vector<uint>(143u << 23)), new Vector<uint>(0x7C00), result);
+            var isNan = Vector.GreaterThan(magnitude, new Vector<uint>(0x7F800000));
+            var nan = new Vector<uint>(0x7E00) | (Vector.ShiftRightLogical(magnitude, 13) & new Vector<uint>(0x3FF));
+            return Vector.ConditionalSelect(isNan, nan, result) | Vector.ShiftRightLogical(bits & new Vector<uint>(0x80000000), 16);
         }
     }
 

@@ -74,5 +74,8 @@ public sealed class BlockDiagonalMatrix
     /// <summary>The matrix as it is after storing its values in a type and reading them back.</summary>
     /// <param name="type">F32, F16, BF16 or F64.</param>
     public BlockDiagonalMatrix RoundedTo(TensorElementType type)
-        => type == TensorElementType.Float32 ? this : new(BlockCount, BlockSize, FloatConversion.Rounded(type, _values));
+        => type == TensorElementType.Float32 ? this : CopiedTo(type);
+
+    /// <summary>As of <see cref="RoundedTo"/>, in memory of its own.</summary>
+    internal BlockDiagonalMatrix CopiedTo(TensorElementType type) => new(BlockCount, BlockSize, FloatConversion.Rounded(type, _values));
 }

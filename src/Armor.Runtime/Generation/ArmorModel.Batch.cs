@@ -9,7 +9,7 @@ public sealed partial class ArmorModel
 {
     /// <summary>Continues several texts, which share every pass over the weights.</summary>
     /// <param name="prompts">Each as in <see cref="Generate"/>.</param>
-    /// <param name="options">Null for the defaults.</param>
+    /// <param name="options">Null for <see cref="RecommendedOptions"/>, or greedy where there are none.</param>
     /// <param name="mostAtOnce">See <see cref="GenerateTokenBatch"/>.</param>
     /// <param name="progress">See <see cref="GenerateTokenBatch"/>.</param>
     /// <param name="cancellationToken">Checked between layers and tokens.</param>
@@ -32,7 +32,7 @@ public sealed partial class ArmorModel
     /// its place. Each gets the tokens that it would get alone, as far as <see cref="ForwardBatch"/> gives the same logits.
     /// </summary>
     /// <param name="prompts">Each as in <see cref="Stream"/>.</param>
-    /// <param name="options">Null for the defaults. The prompt of index i is continued with <see cref="GenerationOptions.Seed"/> + i.</param>
+    /// <param name="options">Null for <see cref="RecommendedOptions"/>, or greedy where there are none. The prompt of index i is continued with <see cref="GenerationOptions.Seed"/> + i.</param>
     /// <param name="mostAtOnce">How many sequences are under way at the same time at most: more share a pass, and need more memory.</param>
     /// <param name="progress">Told of every step of every sequence.</param>
     /// <param name="cancellationToken">Checked between layers and tokens.</param>
@@ -52,7 +52,7 @@ public sealed partial class ArmorModel
     {
         ArgumentNullException.ThrowIfNull(prompts);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(mostAtOnce);
-        options ??= GenerationOptions.Greedy;
+        options ??= DefaultOptions;
         var jobs = prompts.Select((prompt, i) => Prepare(prompt, options with { Seed = unchecked(options.Seed + i) }, isText: true)).ToArray();
         CheckMemory(jobs.Select(job => job.MostPositions).OrderDescending().Take(mostAtOnce).Sum(positions => (long)positions));
 

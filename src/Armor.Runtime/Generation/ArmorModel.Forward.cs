@@ -135,7 +135,7 @@ public sealed partial class ArmorModel
                     buffers.Segments.Add(new Segment(session.Cache, session.Length, row, 1, session.IsLong == true));
                 }
 
-                forward.Run(tokens.Slice(start, count), CollectionsMarshal.AsSpan(buffers.Segments), buffers, cancellationToken);
+                forward.Run(tokens.Slice(start, count), CollectionsMarshal.AsSpan(buffers.Segments), 0, buffers, cancellationToken);
                 forward.ComputeLogits(0, count, buffers, logits.Slice(start * Configuration.VocabularySize, count * Configuration.VocabularySize));
             }
         }
@@ -176,8 +176,9 @@ public sealed partial class ArmorModel
         for (var start = 0; start < tokens.Length; start += ForwardBuffers.MostRows)
         {
             var piece = tokens.Slice(start, Math.Min(ForwardBuffers.MostRows, tokens.Length - start));
-            forward.Run(piece, [sequence with { FirstPosition = sequence.FirstPosition + start, Rows = piece.Length }], buffers, cancellationToken);
-            var skipped = Math.Max(0, firstWanted - start);
+            var skipped = Math.Clamp(firstWanted - start, 0, piece.Length);
+            var segment = sequence with { FirstPosition = sequence.FirstPosition + start, Rows = piece.Length };
+            forward.Run(piece, [segment], skipped, buffers, cancellationToken);
             if (skipped < piece.Length)
             {
                 var rows = piece.Length - skipped;

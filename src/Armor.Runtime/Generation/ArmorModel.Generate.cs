@@ -18,7 +18,7 @@ public sealed partial class ArmorModel
     /// The text; the tokenizer's start of sequence, where it has one, is put before it. Special tokens written out in it are only characters:
     /// for a chat template, encode it with <see cref="Tokenizer"/> and pass the tokens to <see cref="Stream"/>.
     /// </param>
-    /// <param name="options">Null for the defaults.</param>
+    /// <param name="options">Null for <see cref="RecommendedOptions"/>, or greedy where there are none.</param>
     /// <param name="cancellationToken">Checked between layers and tokens.</param>
     /// <returns>
     /// The continuation in pieces, each as soon as it is there and never with half a character; computed while it is read. For the reason why it
@@ -39,7 +39,7 @@ public sealed partial class ArmorModel
     /// leaving the loop ends it.
     /// </summary>
     /// <param name="prompt">See <see cref="Generate"/>.</param>
-    /// <param name="options">Null for the defaults.</param>
+    /// <param name="options">Null for <see cref="RecommendedOptions"/>, or greedy where there are none.</param>
     /// <param name="cancellationToken">Checked between layers and tokens.</param>
     /// <returns>The continuation in pieces.</returns>
     /// <inheritdoc cref="Generate" path="/exception"/>
@@ -51,7 +51,7 @@ public sealed partial class ArmorModel
 
     /// <summary>Continues a sequence of tokens.</summary>
     /// <param name="prompt">At least one token; nothing is put before them.</param>
-    /// <param name="options">Null for the defaults.</param>
+    /// <param name="options">Null for <see cref="RecommendedOptions"/>, or greedy where there are none.</param>
     /// <param name="cancellationToken">Checked between layers and tokens.</param>
     /// <returns>The tokens after the prompt, computed while they are read; a stop token that ends them is left out.</returns>
     /// <inheritdoc cref="Stream" path="/exception"/>
@@ -62,7 +62,7 @@ public sealed partial class ArmorModel
 
     /// <summary>Continues a sequence of tokens like <see cref="GenerateTokens"/>, off the caller's thread as <see cref="GenerateAsync"/> does.</summary>
     /// <param name="prompt">At least one token; nothing is put before them.</param>
-    /// <param name="options">Null for the defaults.</param>
+    /// <param name="options">Null for <see cref="RecommendedOptions"/>, or greedy where there are none.</param>
     /// <param name="cancellationToken">Checked between layers and tokens.</param>
     /// <returns>The tokens after the prompt.</returns>
     /// <inheritdoc cref="Stream" path="/exception"/>
@@ -73,7 +73,7 @@ public sealed partial class ArmorModel
 
     /// <summary>Continues a sequence of tokens, and tells at the end why it ends.</summary>
     /// <param name="prompt">At least one token; nothing is put before them.</param>
-    /// <param name="options">Null for the defaults.</param>
+    /// <param name="options">Null for <see cref="RecommendedOptions"/>, or greedy where there are none.</param>
     /// <param name="session">
     /// A session to generate in, such as that of a chat whose next prompt starts like the last one's text: what the session and the prompt have in
     /// common at their start is not computed again, and the rest of the session is forgotten. It holds prompt and continuation afterwards, but for the
@@ -98,7 +98,7 @@ public sealed partial class ArmorModel
 
     /// <summary>Continues a sequence of tokens like <see cref="Stream"/>, off the caller's thread as <see cref="GenerateAsync"/> does.</summary>
     /// <param name="prompt">At least one token; nothing is put before them.</param>
-    /// <param name="options">Null for the defaults.</param>
+    /// <param name="options">Null for <see cref="RecommendedOptions"/>, or greedy where there are none.</param>
     /// <param name="session">See <see cref="Stream"/>; not to be used elsewhere before the loop is left.</param>
     /// <param name="cancellationToken">Checked between layers and tokens.</param>
     /// <returns>One update a token; the last one, and only it, has a <see cref="GenerationUpdate.FinishReason"/>.</returns>
@@ -114,7 +114,7 @@ public sealed partial class ArmorModel
         IReadOnlyList<int> prompt, GenerationOptions? options, GenerationSession? session, bool isText, CancellationToken cancellationToken)
     {
         CheckOwner(session);
-        var job = Prepare(prompt, options ?? GenerationOptions.Greedy, isText);
+        var job = Prepare(prompt, options ?? DefaultOptions, isText);
         CheckMemory(job.MostPositions);
         return Run(job, session, cancellationToken);
     }

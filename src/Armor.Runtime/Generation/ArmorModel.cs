@@ -27,7 +27,8 @@ public sealed partial class ArmorModel : IDisposable
         CpuBackend? ownBackend,
         ForwardPass forward,
         ModelTokenizer? tokenizer,
-        TensorElementType cacheType)
+        TensorElementType cacheType,
+        GenerationOptions? recommendedOptions)
     {
         _weights = weights;
         _ownBackend = ownBackend;
@@ -36,10 +37,21 @@ public sealed partial class ArmorModel : IDisposable
         _forward = forward;
         _cacheType = cacheType;
         Configuration = configuration;
+        RecommendedOptions = recommendedOptions;
     }
 
-    /// <summary>The model's sizes.</summary>
+    /// <summary>The model's sizes. Its ends of sequence are those of <c>config.json</c> and of <c>generation_config.json</c>.</summary>
     public ModelConfiguration Configuration { get; }
+
+    /// <summary>
+    /// How the model's makers choose tokens, as <c>generation_config.json</c> says it: greedily without <c>do_sample</c>, else by its temperature
+    /// (1 where it names none), top_k (50), top_p and min_p; with its repetition penalty. Null where the file is not there or says nothing of all that. Methods
+    /// that are given no options take these, or <see cref="GenerationOptions.Greedy"/>; those that are given options take nothing from here.
+    /// </summary>
+    public GenerationOptions? RecommendedOptions { get; }
+
+    /// <summary>What holds where a caller gives no options.</summary>
+    internal GenerationOptions DefaultOptions => RecommendedOptions ?? GenerationOptions.Greedy;
 
     /// <summary>The model's own tokenizer.</summary>
     /// <exception cref="CheckpointException">The folder has none; the model then works on tokens only.</exception>
@@ -57,7 +69,7 @@ public sealed partial class ArmorModel : IDisposable
     /// <param name="options">Null for the defaults.</param>
     /// <param name="cancellationToken">Checked between tensors.</param>
     /// <exception cref="CheckpointException">
-    /// The configuration or the tokenizer breaks a rule, or a tensor is missing, unexpected, of another shape, damaged, or not finite.
+    /// The configuration, <c>generation_config.json</c> or the tokenizer breaks a rule, or a tensor is missing, unexpected, of another shape, damaged, or not finite.
     /// </exception>
     /// <exception cref="NotSupportedException">The backend cannot multiply by a linear of the model.</exception>
     public static ArmorModel Load(string folder, ArmorModelOptions? options = null, CancellationToken cancellationToken = default)
@@ -69,10 +81,19 @@ public sealed partial class ArmorModel : IDisposable
         try
         {
             var tokenizer = ModelTokenizer.IsIn(folder) ? ModelTokenizer.Load(folder) : null;
+            var recommended = RecommendedGeneration.Read(folder, ModelConfiguration.Load(folder).VocabularySize);
             var (configuration, weights) = WeightReader.Read(folder, options.Backend ?? ownBackend!, options.WeightType, cancellationToken);
+            configuration = configuration with { EndOfSequence = [.. configuration.EndOfSequence.Union(recommended.EndOfSequence)] };
             var threads = ((options.Backend ?? ownBackend) as IThreadedBackend)?.Threads;
             return new ArmorModel(
-                folder, configuration, weights, ownBackend, new ForwardPass(configuration, weights, threads), tokenizer, options.CacheType);
+                folder,
+                configuration,
+                weights,
+                ownBackend,
+                new ForwardPass(configuration, weights, threads),
+                tokenizer,
+                options.CacheType,
+                recommended.Options);
         }
         catch
         {

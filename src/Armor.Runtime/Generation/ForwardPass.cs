@@ -32,9 +32,14 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
     /// <summary>Runs tokens of one sequence or several through all layers, which adds their keys and values to the caches.</summary>
     /// <param name="tokens">At most <see cref="ForwardBuffers.MostRows"/>, each below the vocabulary size.</param>
     /// <param name="segments">Which sequence each token belongs to, in order; the caches have room for them.</param>
-    /// <param name="buffers">Holds the residual stream after the last layer afterwards.</param>
+    /// <param name="firstWanted">
+    /// The first row whose logits will be asked for, up to the number of tokens. Rows before it end with the keys and values of the last layer: all that
+    /// comes after those serves a row's own logits only.
+    /// </param>
+    /// <param name="buffers">Holds the residual stream of the wanted rows after the last layer afterwards.</param>
     /// <param name="cancellationToken">Checked between layers.</param>
-    public void Run(ReadOnlySpan<int> tokens, ReadOnlySpan<Segment> segments, ForwardBuffers buffers, CancellationToken cancellationToken)
+    public void Run(
+        ReadOnlySpan<int> tokens, ReadOnlySpan<Segment> segments, int firstWanted, ForwardBuffers buffers, CancellationToken cancellationToken)
     {
         buffers.Reserve(tokens.Length);
         buffers.Attention.Start(segments);
@@ -60,8 +65,18 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         for (var layer = 0; layer < configuration.LayerCount; layer++)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            AddAttention(layer, segments, tokens.Length, buffers);
-            AddFeedForward(weights.Layers[layer], tokens.Length, buffers);
+            var first = layer == configuration.LayerCount - 1 ? firstWanted : 0;
+            StoreKeysAndValues(layer, segments, tokens.Length, buffers);
+            if (first < tokens.Length)
+            {
+                if (first > 0)
+                {
+                    buffers.Attention.Start(segments, first);
+                }
+
+                AddAttention(layer, first, tokens.Length - first, buffers);
+                AddFeedForward(weights.Layers[layer], first, tokens.Length - first, buffers);
+            }
         }
     }
 
@@ -81,23 +96,17 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         }
     }
 
-    private void AddAttention(int layer, ReadOnlySpan<Segment> segments, int rows, ForwardBuffers buffers)
+    /// <summary>Norms the residual stream, and adds the rows' keys and values to the caches.</summary>
+    private void StoreKeysAndValues(int layer, ReadOnlySpan<Segment> segments, int rows, ForwardBuffers buffers)
     {
         var own = weights.Layers[layer];
-        var residual = buffers.Residual.AsSpan(0, rows * configuration.HiddenSize);
-        var normed = buffers.Normed.AsSpan(0, residual.Length);
-        var queries = buffers.Queries.AsSpan(0, rows * configuration.QuerySize);
-        var context = buffers.Context.AsSpan(0, queries.Length);
-        var added = buffers.Added.AsSpan(0, residual.Length);
+        var normed = buffers.Normed.AsSpan(0, rows * configuration.HiddenSize);
         var keys = buffers.Keys.AsSpan(0, rows * configuration.KeyValueSize);
         var values = buffers.Values.AsSpan(0, keys.Length);
-        Normalize(residual, own.AttentionNorm, normed);
-        own.Query.Multiply(normed, rows, queries);
+        Normalize(buffers.Residual.AsSpan(0, normed.Length), own.AttentionNorm, normed);
         own.Key.Multiply(normed, rows, keys);
         own.Value.Multiply(normed, rows, values);
-        var rotations = configuration.HasLocalRotation(layer) ? buffers.LocalRotations : buffers.Rotations;
-        NormalizeAndRotate(queries, own.QueryNorm, configuration.AttentionHeadCount, rotations);
-        NormalizeAndRotate(keys, own.KeyNorm, configuration.KeyValueHeadCount, rotations);
+        NormalizeAndRotate(keys, own.KeyNorm, configuration.KeyValueHeadCount, 0, RotationsOf(layer, buffers));
         foreach (var segment in segments)
         {
             for (var i = 0; i < segment.Rows; i++)
@@ -107,21 +116,35 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
                     layer, segment.FirstPosition + i, Row(keys, row, configuration.KeyValueSize), Row(values, row, configuration.KeyValueSize));
             }
         }
-
-        buffers.Attention.Attend(layer, buffers.Queries, buffers.Context);
-        own.AttentionOutput.Multiply(context, rows, added);
-        AddNormed(added, own.AttentionOutputNorm, residual);
     }
 
-    private void AddFeedForward(DecoderLayerWeights own, int rows, ForwardBuffers buffers)
+    /// <summary>Attention of some rows, whose norms are there.</summary>
+    private void AddAttention(int layer, int first, int rows, ForwardBuffers buffers)
     {
-        var residual = buffers.Residual.AsSpan(0, rows * configuration.HiddenSize);
+        var own = weights.Layers[layer];
+        var (hidden, querySize) = (configuration.HiddenSize, configuration.QuerySize);
+        var queries = buffers.Queries.AsSpan(first * querySize, rows * querySize);
+        var context = buffers.Context.AsSpan(first * querySize, rows * querySize);
+        var added = buffers.Added.AsSpan(0, rows * hidden);
+        own.Query.Multiply(buffers.Normed.AsSpan(first * hidden, rows * hidden), rows, queries);
+        NormalizeAndRotate(queries, own.QueryNorm, configuration.AttentionHeadCount, first, RotationsOf(layer, buffers));
+        buffers.Attention.Attend(layer, buffers.Queries, buffers.Context);
+        own.AttentionOutput.Multiply(context, rows, added);
+        AddNormed(added, own.AttentionOutputNorm, buffers.Residual.AsSpan(first * hidden, rows * hidden));
+    }
+
+    private void AddFeedForward(DecoderLayerWeights own, int first, int rows, ForwardBuffers buffers)
+    {
+        var residual = buffers.Residual.AsSpan(first * configuration.HiddenSize, rows * configuration.HiddenSize);
         var normed = buffers.Normed.AsSpan(0, residual.Length);
         var added = buffers.Added.AsSpan(0, residual.Length);
         Normalize(residual, own.MlpNorm, normed);
         own.FeedForward.Run(normed, rows, buffers, added);
         AddNormed(added, own.MlpOutputNorm, residual);
     }
+
+    private RotationTable RotationsOf(int layer, ForwardBuffers buffers) =>
+        configuration.HasLocalRotation(layer) ? buffers.LocalRotations : buffers.Rotations;
 
     /// <summary>Adds to the residual stream, through a norm where the family has one.</summary>
     private void AddNormed(Span<float> added, float[]? norm, Span<float> residual)
@@ -143,8 +166,8 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         }
     }
 
-    /// <summary>[rows, heads × head size], in place.</summary>
-    private void NormalizeAndRotate(Span<float> heads, float[]? norm, int headCount, RotationTable rotations)
+    /// <summary>[rows, heads × head size], in place; the first row is at <paramref name="firstRow"/> of the rotations.</summary>
+    private void NormalizeAndRotate(Span<float> heads, float[]? norm, int headCount, int firstRow, RotationTable rotations)
     {
         if (norm is not null)
         {
@@ -154,7 +177,7 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         var (size, half) = (configuration.HeadSize, configuration.RotarySize / 2);
         for (var index = 0; index < heads.Length / size; index++)
         {
-            var row = index / headCount;
+            var row = firstRow + (index / headCount);
             RotaryEmbedding.Rotate(Row(heads, index, size)[..(2 * half)], Row(rotations.Cosines, row, half), Row(rotations.Sines, row, half));
         }
     }

@@ -15,6 +15,7 @@ internal sealed class WeightReader(
 
     private readonly HashSet<string> _pruned = armor is null ? [] : [.. armor.PrunedLinears];
     private readonly List<KernelWeight> _prepared = [];
+    private readonly LayerArrays _arrays = new();
 
     /// <summary>Opens a dense or ARMOR folder, verifies it and reads it whole; nothing stays open.</summary>
     /// <exception cref="CheckpointException">A rule of the checkpoint is broken.</exception>
@@ -113,9 +114,11 @@ internal sealed class WeightReader(
         }
 
         cancellationToken.ThrowIfCancellationRequested();
-        var layer = armor!.ReadLayer(name);
+        var layer = armor!.ReadLayer(name, _arrays);
         var type = HeldAs(armor.ElementType);
-        return new LinearWeight(Prepare(name, () => backend.PrepareLayer(layer, type, cancellationToken)), bias);
+        var weight = Prepare(name, () => backend.PrepareLayer(layer, type, cancellationToken));
+        _arrays.Return();
+        return new LinearWeight(weight, bias);
     }
 
     /// <summary>The embedding is read row by row, and so dense.</summary>

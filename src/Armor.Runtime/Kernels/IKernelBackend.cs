@@ -27,7 +27,7 @@ public interface IKernelBackend : IDisposable
     KernelWeight PrepareDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken = default);
 
     /// <summary>Packs a factorised weight: y = A·(S·(B·x)), or y = S·x where both wrappers are the identity.</summary>
-    /// <param name="layer">[d_out, d_in]; not used after this method has returned.</param>
+    /// <param name="layer">[d_out, d_in]; not used after this method has returned: what is needed of it is copied, as its memory is used again.</param>
     /// <param name="elementType">The type in which values are held; to a narrower type they are rounded.</param>
     /// <param name="cancellationToken">Checked while packing.</param>
     /// <exception cref="NotSupportedException">The backend does not support it; says why.</exception>

@@ -11,6 +11,7 @@ public sealed class ModelTokenizer
     private readonly BytePairEncoder encoder;
     private readonly TokenTable table;
     private readonly Dictionary<string, int> ids;
+    private readonly Dictionary<string, AddedToken> specials;
     private readonly AddedTokenSplitter allTokens;
     private readonly AddedTokenSplitter plainTokens;
     private readonly bool prependsSpace;
@@ -21,8 +22,9 @@ public sealed class ModelTokenizer
         prependsSpace = definition.PrependsSpace;
         table = new TokenTable(definition.Vocabulary, definition.AddedTokens, definition.ByteLevel);
         ids = new Dictionary<string, int>(definition.Vocabulary, StringComparer.Ordinal);
-        SpecialTokens = definition.AddedTokens.Where(token => token.Special)
-            .DistinctBy(token => token.Content).ToDictionary(token => token.Content, token => token.Id, StringComparer.Ordinal);
+        specials = definition.AddedTokens.Where(token => token.Special)
+            .DistinctBy(token => token.Content).ToDictionary(token => token.Content, StringComparer.Ordinal);
+        SpecialTokens = specials.ToDictionary(token => token.Key, token => token.Value.Id, StringComparer.Ordinal);
         foreach (AddedToken token in definition.AddedTokens)
         {
             ids[token.Content] = token.Id;
@@ -85,6 +87,9 @@ public sealed class ModelTokenizer
         AppendStretch(text, first: true, tokens, parseSpecialTokens);
         return tokens;
     }
+
+    /// <summary>A special token with its rules, or null.</summary>
+    internal AddedToken? FindSpecial(string token) => specials.GetValueOrDefault(token);
 
     /// <summary>Appends the ids of a stretch of a longer text.</summary>
     internal void AppendStretch(string text, bool first, List<int> tokens, bool parseSpecialTokens = false) =>

@@ -57,6 +57,46 @@ public sealed class TemplateRecognitionTests
         + "{{ '<start_of_turn>' + role + '\n' + (first_user_prefix if loop.first else '') }}{{ message['content'] | trim }}{{ '<end_of_turn>\n' }}{%- endfor -%}"
         + "{{'<start_of_turn>model\n'}}";
 
+    private const string Mistral1 =
+        "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('...') }}{% endif %}"
+        + "{% if message['role'] == 'user' %}{{ '[INST] ' + message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}"
+        + "{{ message['content'] + eos_token + ' ' }}{% else %}{{ raise_exception('Only user and assistant roles are supported!') }}{% endif %}{% endfor %}";
+
+    private const string Mistral2 =
+        """
+        {{- bos_token }}{%- if message["role"] == "user" %}{%- if loop.first and system_message is defined %}
+        {{- " [INST] " + system_message + "\n\n" + message["content"] + " [/INST]" }}{%- else %}{{- " [INST] " + message["content"] + " [/INST]" }}
+        {%- elif message["role"] == "assistant" %}{{- " " + message["content"] + eos_token}}
+        """;
+
+    private const string Mistral3 =
+        """
+        {{- bos_token }}{{- "[AVAILABLE_TOOLS] [" }}{%- if loop.last and system_message is defined %}
+        {{- "[INST] " + system_message + "\n\n" + message["content"] + "[/INST]" }}{%- else %}{{- "[INST] " + message["content"] + "[/INST]" }}
+        {{- "[TOOL_CALLS] [" }}{{- "]" + eos_token }}{%- elif message["role"] == "assistant" %}{{- " " + message["content"]|trim + eos_token}}
+        """;
+
+    private const string MistralNemo =
+        """
+        {{- bos_token }}{%- if loop.last and system_message is defined %}{{- "[INST]" + system_message + "\n\n" + message["content"] + "[/INST]" }}
+        {%- else %}{{- "[INST]" + message["content"] + "[/INST]" }}{%- elif message["role"] == "assistant" %}{{- message["content"] + eos_token}}
+        """;
+
+    private const string Phi3 =
+        "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\n' + message['content'] + '<|end|>\n'}}"
+        + "{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}{% elif message['role'] == 'assistant' %}"
+        + "{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}"
+        + "{{ eos_token }}{% endif %}";
+
+    private const string FirstPhi3 =
+        "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') %}{{'<|user|>' + '\n' + message['content'] + '<|end|>' + '\n' + "
+        + "'<|assistant|>' + '\n'}}{% elif (message['role'] == 'assistant') %}{{message['content'] + '<|end|>' + '\n'}}{% endif %}{% endfor %}";
+
+    private const string Phi4Mini =
+        "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message %}"
+        + "{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' + '<|end|>' }}"
+        + "{% else %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}{% endfor %}{{ '<|assistant|>' }}";
+
     private TemporaryFolder folder = null!;
     private ModelTokenizer tokenizer = null!;
 
@@ -64,7 +104,7 @@ public sealed class TemplateRecognitionTests
     public void WriteTokenizer()
     {
         folder = new TemporaryFolder();
-        tokenizer = ByteTokenizer.Write(folder.Path, "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>", "</s>");
+        tokenizer = ByteTokenizer.Write(folder.Path, "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>", "</s>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>");
     }
 
     [TearDown]
@@ -84,6 +124,16 @@ public sealed class TemplateRecognitionTests
         yield return new TestCaseData(Gemma2, new GemmaTemplate()).SetArgDisplayNames("Gemma 2");
         yield return new TestCaseData(Gemma3, new GemmaTemplate { PutsSystemIntoQuestion = true }).SetArgDisplayNames("Gemma 3");
         yield return new TestCaseData(Llama2, new Llama2Template()).SetArgDisplayNames("Llama 2");
+        yield return new TestCaseData(Mistral1, new MistralTemplate { SpaceBeforeAnswerMark = true, SpaceAfterAnswer = true }).SetArgDisplayNames("Mistral 0.1");
+        yield return new TestCaseData(
+            Mistral2,
+            MistralTemplate.Version1 with { SystemPlace = MistralSystemPlace.FirstQuestion, SpaceBeforeQuestionMark = true, SpaceBeforeAnswer = true })
+            .SetArgDisplayNames("Mistral 0.2");
+        yield return new TestCaseData(Mistral3, MistralTemplate.Version3).SetArgDisplayNames("Mistral 0.3");
+        yield return new TestCaseData(MistralNemo, MistralTemplate.Version3Tekken).SetArgDisplayNames("Mistral Nemo");
+        yield return new TestCaseData(Phi3, new Phi3Template()).SetArgDisplayNames("Phi 3");
+        yield return new TestCaseData(FirstPhi3, new Phi3Template { StartsWithBeginOfSequence = true, HasSystem = false }).SetArgDisplayNames("Phi 3, first");
+        yield return new TestCaseData(Phi4Mini, new Phi3Template { HasLineBreaks = false }).SetArgDisplayNames("Phi 4 mini");
     }
 
     [TestCaseSource(nameof(Recognised))]
@@ -123,6 +173,8 @@ public sealed class TemplateRecognitionTests
 
     [TestCase("{{ '<start_of_turn>' + role }}")]
     [TestCase("{{ bos_token }}[INST] {{ content }} [/INST]")]
+    [TestCase("{{ '[SYSTEM_PROMPT]' + system }}{{ '[INST]' + message['content'] + '[/INST]' }}{{ message['content'] + eos_token }}")]
+    [TestCase("{{ '<|narrator|>' + message['content'] + '<|end|>' }}{{ '<|assistant|>' }}")]
     [TestCase("<|im_start|>{{ role }}<|im_sep|>{{ content }}<|im_end|>")]
     [TestCase("<|start_header_id|>Metadata<|end_header_id|><|eot_id|>")]
     [TestCase("<|im_start|>narrator<|im_end|>")]
@@ -158,6 +210,25 @@ public sealed class TemplateRecognitionTests
 
     private void WriteConfiguration(JsonNode template) => File.WriteAllText(
         folder.File("tokenizer_config.json"), new JsonObject { ["chat_template"] = template }.ToJsonString(JsonSerializerOptions.Default));
+
+    [TestCase(Mistral1, MistralSystemPlace.Nowhere)]
+    [TestCase(Mistral2, MistralSystemPlace.FirstQuestion)]
+    [TestCase(Mistral3, MistralSystemPlace.LastQuestion)]
+    [TestCase(MistralNemo, MistralSystemPlace.LastQuestion)]
+    public void MistralsSystemHasItsPlace(string text, MistralSystemPlace expected)
+    {
+        WriteConfiguration(text);
+        Assert.That(ChatTemplates.Load(folder.Path, tokenizer), Has.Property(nameof(MistralTemplate.SystemPlace)).EqualTo(expected));
+    }
+
+    [TestCase(Phi3, true)]
+    [TestCase(FirstPhi3, false)]
+    [TestCase(Phi4Mini, true)]
+    public void PhisSystemIsAllowedWhereTheTemplateWritesIt(string text, bool expected)
+    {
+        WriteConfiguration(text);
+        Assert.That(ChatTemplates.Load(folder.Path, tokenizer), Has.Property(nameof(Phi3Template.HasSystem)).EqualTo(expected));
+    }
 
     /// <summary>A template's type and what it writes, which is all that tells templates apart.</summary>
     private string Written(IChatTemplate template) => template.GetType().Name + tokenizer.Decode(

@@ -44,6 +44,23 @@ public class FloatConversionTests
         Assert.That(rounded, Has.All.EqualTo(expected));
     }
 
+    /// <summary>The conversion of the base library, which is a scalar's, on every power of two's surroundings and on random bits.</summary>
+    [Test]
+    public void HalfIsThatOfTheBaseLibrary()
+    {
+        var random = new Random(4);
+        float[] values =
+        [
+            .. Enumerable.Range(0, 1 << 20).Select(_ => BitConverter.UInt32BitsToSingle((uint)random.NextInt64(1L << 32))),
+            .. Enumerable.Range(0, 1 << 16).SelectMany(half => Enumerable.Range(-2, 5).Select(step =>
+                BitConverter.UInt32BitsToSingle(BitConverter.SingleToUInt32Bits((float)BitConverter.UInt16BitsToHalf((ushort)half)) + (uint)(step * 0x800)))),
+        ];
+        var found = new ushort[values.Length];
+        FloatConversion.FromFloat32(TensorElementType.Float16, values, MemoryMarshal.AsBytes(found.AsSpan()));
+        int wrong = Enumerable.Range(0, values.Length).Count(i => found[i] != BitConverter.HalfToUInt16Bits((Half)values[i]));
+        Assert.That(wrong, Is.Zero);
+    }
+
     [Test]
     public void HalfRoundsToNearestEven()
         => Assert.That(

@@ -52,6 +52,17 @@ internal class CpuBackendTests(InstructionSet set, int threads) : KernelConforma
         Assert.That(output, Has.All.EqualTo(0f).Within(1e-40f));
     }
 
+    /// <summary>Large enough that the rows are shared by the threads.</summary>
+    [Test]
+    public void OtherPatternsOnAllThreads([Values(1, 5)] int batch)
+    {
+        var layer = Generators.RandomLayer(264, 320, 8, 16, 3, new SparsityPattern(4, 8));
+        using var backend = Create(set, threads);
+        using var weight = backend.PrepareLayer(layer, TensorElementType.Float32);
+        CheckProduct(Generators.Dense(layer), batch, weight, 1e-11);
+        CheckRowsAlone(weight, batch);
+    }
+
     private static CpuBackend Create(InstructionSet set, int threads)
     {
         // Where the processor lacks it, the next narrower one is tested again.

@@ -1,15 +1,18 @@
-using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+using Armor.Runtime.Kernels.Cpu.Tiles;
 
 namespace Armor.Runtime.Generation.Attention;
 
 /// <summary>
-/// The product of small matrices that both halves of attention are made of. Every element of the result is one chain of multiply-adds in the order of
-/// the inner index, so that it does not depend on the rows beside it.
+/// The product of small matrices that both halves of attention are made of, in the processor's widest vectors. Every element of the result is one
+/// chain of multiply-adds in the order of the inner index, so that it does not depend on the rows beside it.
 /// </summary>
 internal static unsafe class BlockProduct
 {
     /// <summary>What the number of columns must be a multiple of.</summary>
-    public static int ColumnStep => 2 * Vector<float>.Count;
+    public static int ColumnStep => Vectors512.IsSupported ? Vectors512.Width : Vectors256.IsSupported ? Vectors256.Width : Vectors128.Width;
 
     /// <summary>C = A·B, or C += A·B. Strides are distances between rows.</summary>
     /// <param name="a">[rows, inner].</param>
@@ -22,126 +25,259 @@ internal static unsafe class BlockProduct
     /// <param name="inner">Any number.</param>
     /// <param name="columns">A multiple of <see cref="ColumnStep"/>.</param>
     /// <param name="adds">Whether to add to C.</param>
+    /// <param name="next">What will be read after B, in rows of the same stride: it is fetched meanwhile.</param>
     public static void Multiply(
-        float* a, int aStride, float* b, int bStride, float* c, int cStride, int rows, int inner, int columns, bool adds)
+        float* a, int aStride, float* b, int bStride, float* c, int cStride, int rows, int inner, int columns, bool adds, float* next)
     {
-        var row = 0;
-        for (; row <= rows - 4; row += 4)
+        if (Vectors512.IsSupported)
         {
-            for (var column = 0; column < columns; column += ColumnStep)
-            {
-                FourRows(a + (row * (nint)aStride), aStride, b + column, bStride, c + (row * (nint)cStride) + column, cStride, inner, adds);
-            }
+            BlockProduct<Vector512<float>, Vectors512>.Multiply(a, aStride, b, bStride, c, cStride, rows, inner, columns, adds, next);
         }
-
-        for (; row < rows; row++)
+        else if (Vectors256.IsSupported)
         {
+            BlockProduct<Vector256<float>, Vectors256>.Multiply(a, aStride, b, bStride, c, cStride, rows, inner, columns, adds, next);
+        }
+        else
+        {
+            BlockProduct<Vector128<float>, Vectors128>.Multiply(a, aStride, b, bStride, c, cStride, rows, inner, columns, adds, next);
+        }
+    }
+}
+
+/// <summary><see cref="BlockProduct"/> for one width of vectors.</summary>
+internal static unsafe class BlockProduct<TVector, TVectors>
+    where TVector : unmanaged
+    where TVectors : IVectors<TVector>
+{
+    /// <summary>Vectors of a row of C that are summed at once: with those of four rows, and of B, they are as many as there are registers.</summary>
+    private static int Wide => TVectors.GroupSize >= 4 ? 4 : 2;
+
+    public static void Multiply(
+        float* a, int aStride, float* b, int bStride, float* c, int cStride, int rows, int inner, int columns, bool adds, float* next)
+    {
+        for (var row = 0; row < rows; row += 4)
+        {
+            var count = Math.Min(4, rows - row);
+            var ownA = a + (row * (nint)aStride);
+            var ownC = c + (row * (nint)cStride);
+
+            // Fetched while the first rows go over all of B; later ones fetch what is there already.
+            var fetched = row == 0 ? next : b;
             var column = 0;
-            for (; column <= columns - (4 * ColumnStep); column += 4 * ColumnStep)
+            for (; column <= columns - (Wide * TVectors.Width); column += Wide * TVectors.Width)
             {
-                OneWideRow(a + (row * (nint)aStride), b + column, bStride, c + (row * (nint)cStride) + column, inner, adds);
+                if (count == 1)
+                {
+                    OneWide(ownA, b + column, bStride, ownC + column, inner, adds, fetched + column);
+                }
+                else if (Wide == 4)
+                {
+                    FourByFour(ownA, aStride, b + column, bStride, ownC + column, cStride, count, inner, adds, fetched + column);
+                }
+                else
+                {
+                    FourByTwo(ownA, aStride, b + column, bStride, ownC + column, cStride, count, inner, adds, fetched + column);
+                }
             }
 
-            for (; column < columns; column += ColumnStep)
+            for (; column < columns; column += TVectors.Width)
             {
-                OneRow(a + (row * (nint)aStride), b + column, bStride, c + (row * (nint)cStride) + column, inner, adds);
+                if (count == 1)
+                {
+                    One(ownA, b + column, bStride, ownC + column, inner, adds);
+                }
+                else
+                {
+                    FourByOne(ownA, aStride, b + column, bStride, ownC + column, cStride, count, inner, adds);
+                }
             }
         }
     }
 
-    private static void FourRows(float* a, int aStride, float* b, int bStride, float* c, int cStride, int inner, bool adds)
+    // Of less than four rows, the last one stands for those that are missing: it is summed more than once, to the same result at the same place.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FourByFour(
+        float* a, int aStride, float* b, int bStride, float* c, int cStride, int rows, int inner, bool adds, float* next)
     {
-        var width = Vector<float>.Count;
-        var (a1, a2, a3) = ((nint)aStride, 2 * (nint)aStride, 3 * (nint)aStride);
-        var c1 = c + cStride;
-        var c2 = c1 + cStride;
-        var c3 = c2 + cStride;
-        Vector<float> sum00 = default, sum01 = default, sum10 = default, sum11 = default;
-        Vector<float> sum20 = default, sum21 = default, sum30 = default, sum31 = default;
-        if (adds)
+        var width = TVectors.Width;
+        var (a1, a2, a3) = (RowAt(1, rows, aStride), RowAt(2, rows, aStride), RowAt(3, rows, aStride));
+        var c1 = c + RowAt(1, rows, cStride);
+        var c2 = c + RowAt(2, rows, cStride);
+        var c3 = c + RowAt(3, rows, cStride);
+        var (s00, s01, s02, s03) = (Start(c, adds), Start(c + width, adds), Start(c + (2 * width), adds), Start(c + (3 * width), adds));
+        var (s10, s11, s12, s13) = (Start(c1, adds), Start(c1 + width, adds), Start(c1 + (2 * width), adds), Start(c1 + (3 * width), adds));
+        var (s20, s21, s22, s23) = (Start(c2, adds), Start(c2 + width, adds), Start(c2 + (2 * width), adds), Start(c2 + (3 * width), adds));
+        var (s30, s31, s32, s33) = (Start(c3, adds), Start(c3 + width, adds), Start(c3 + (2 * width), adds), Start(c3 + (3 * width), adds));
+        for (var end = a + inner; a < end; a++, b += bStride, next += bStride)
         {
-            (sum00, sum01) = (Vector.Load(c), Vector.Load(c + width));
-            (sum10, sum11) = (Vector.Load(c1), Vector.Load(c1 + width));
-            (sum20, sum21) = (Vector.Load(c2), Vector.Load(c2 + width));
-            (sum30, sum31) = (Vector.Load(c3), Vector.Load(c3 + width));
+            Fetch(next, 4 * width);
+            var (b0, b1, b2, b3) = (TVectors.Load(b), TVectors.Load(b + width), TVectors.Load(b + (2 * width)), TVectors.Load(b + (3 * width)));
+            var factor = TVectors.Broadcast(a);
+            s00 = TVectors.MultiplyAdd(factor, b0, s00);
+            s01 = TVectors.MultiplyAdd(factor, b1, s01);
+            s02 = TVectors.MultiplyAdd(factor, b2, s02);
+            s03 = TVectors.MultiplyAdd(factor, b3, s03);
+            factor = TVectors.Broadcast(a + a1);
+            s10 = TVectors.MultiplyAdd(factor, b0, s10);
+            s11 = TVectors.MultiplyAdd(factor, b1, s11);
+            s12 = TVectors.MultiplyAdd(factor, b2, s12);
+            s13 = TVectors.MultiplyAdd(factor, b3, s13);
+            factor = TVectors.Broadcast(a + a2);
+            s20 = TVectors.MultiplyAdd(factor, b0, s20);
+            s21 = TVectors.MultiplyAdd(factor, b1, s21);
+            s22 = TVectors.MultiplyAdd(factor, b2, s22);
+            s23 = TVectors.MultiplyAdd(factor, b3, s23);
+            factor = TVectors.Broadcast(a + a3);
+            s30 = TVectors.MultiplyAdd(factor, b0, s30);
+            s31 = TVectors.MultiplyAdd(factor, b1, s31);
+            s32 = TVectors.MultiplyAdd(factor, b2, s32);
+            s33 = TVectors.MultiplyAdd(factor, b3, s33);
         }
 
-        for (var end = a + inner; a < end; a++, b += bStride)
-        {
-            var b0 = Vector.Load(b);
-            var b1 = Vector.Load(b + width);
-            var factor = new Vector<float>(*a);
-            sum00 = Vector.MultiplyAddEstimate(factor, b0, sum00);
-            sum01 = Vector.MultiplyAddEstimate(factor, b1, sum01);
-            factor = new Vector<float>(a[a1]);
-            sum10 = Vector.MultiplyAddEstimate(factor, b0, sum10);
-            sum11 = Vector.MultiplyAddEstimate(factor, b1, sum11);
-            factor = new Vector<float>(a[a2]);
-            sum20 = Vector.MultiplyAddEstimate(factor, b0, sum20);
-            sum21 = Vector.MultiplyAddEstimate(factor, b1, sum21);
-            factor = new Vector<float>(a[a3]);
-            sum30 = Vector.MultiplyAddEstimate(factor, b0, sum30);
-            sum31 = Vector.MultiplyAddEstimate(factor, b1, sum31);
-        }
-
-        sum00.Store(c);
-        sum01.Store(c + width);
-        sum10.Store(c1);
-        sum11.Store(c1 + width);
-        sum20.Store(c2);
-        sum21.Store(c2 + width);
-        sum30.Store(c3);
-        sum31.Store(c3 + width);
+        Store(c, s00, s01);
+        Store(c + (2 * width), s02, s03);
+        Store(c1, s10, s11);
+        Store(c1 + (2 * width), s12, s13);
+        Store(c2, s20, s21);
+        Store(c2 + (2 * width), s22, s23);
+        Store(c3, s30, s31);
+        Store(c3 + (2 * width), s32, s33);
     }
 
-    /// <summary>Four steps of columns: as many chains at once as hide the latency of one.</summary>
-    private static void OneWideRow(float* a, float* b, int bStride, float* c, int inner, bool adds)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FourByTwo(
+        float* a, int aStride, float* b, int bStride, float* c, int cStride, int rows, int inner, bool adds, float* next)
     {
-        var width = Vector<float>.Count;
-        Vector<float> sum0 = default, sum1 = default, sum2 = default, sum3 = default, sum4 = default, sum5 = default, sum6 = default, sum7 = default;
-        if (adds)
+        var width = TVectors.Width;
+        var (a1, a2, a3) = (RowAt(1, rows, aStride), RowAt(2, rows, aStride), RowAt(3, rows, aStride));
+        var c1 = c + RowAt(1, rows, cStride);
+        var c2 = c + RowAt(2, rows, cStride);
+        var c3 = c + RowAt(3, rows, cStride);
+        var (s00, s01, s10, s11) = (Start(c, adds), Start(c + width, adds), Start(c1, adds), Start(c1 + width, adds));
+        var (s20, s21, s30, s31) = (Start(c2, adds), Start(c2 + width, adds), Start(c3, adds), Start(c3 + width, adds));
+        for (var end = a + inner; a < end; a++, b += bStride, next += bStride)
         {
-            (sum0, sum1, sum2, sum3) = (Vector.Load(c), Vector.Load(c + width), Vector.Load(c + (2 * width)), Vector.Load(c + (3 * width)));
-            (sum4, sum5, sum6, sum7) =
-                (Vector.Load(c + (4 * width)), Vector.Load(c + (5 * width)), Vector.Load(c + (6 * width)), Vector.Load(c + (7 * width)));
+            Fetch(next, 2 * width);
+            var (b0, b1) = (TVectors.Load(b), TVectors.Load(b + width));
+            var factor = TVectors.Broadcast(a);
+            s00 = TVectors.MultiplyAdd(factor, b0, s00);
+            s01 = TVectors.MultiplyAdd(factor, b1, s01);
+            factor = TVectors.Broadcast(a + a1);
+            s10 = TVectors.MultiplyAdd(factor, b0, s10);
+            s11 = TVectors.MultiplyAdd(factor, b1, s11);
+            factor = TVectors.Broadcast(a + a2);
+            s20 = TVectors.MultiplyAdd(factor, b0, s20);
+            s21 = TVectors.MultiplyAdd(factor, b1, s21);
+            factor = TVectors.Broadcast(a + a3);
+            s30 = TVectors.MultiplyAdd(factor, b0, s30);
+            s31 = TVectors.MultiplyAdd(factor, b1, s31);
         }
 
-        for (var end = a + inner; a < end; a++, b += bStride)
-        {
-            var factor = new Vector<float>(*a);
-            sum0 = Vector.MultiplyAddEstimate(factor, Vector.Load(b), sum0);
-            sum1 = Vector.MultiplyAddEstimate(factor, Vector.Load(b + width), sum1);
-            sum2 = Vector.MultiplyAddEstimate(factor, Vector.Load(b + (2 * width)), sum2);
-            sum3 = Vector.MultiplyAddEstimate(factor, Vector.Load(b + (3 * width)), sum3);
-            sum4 = Vector.MultiplyAddEstimate(factor, Vector.Load(b + (4 * width)), sum4);
-            sum5 = Vector.MultiplyAddEstimate(factor, Vector.Load(b + (5 * width)), sum5);
-            sum6 = Vector.MultiplyAddEstimate(factor, Vector.Load(b + (6 * width)), sum6);
-            sum7 = Vector.MultiplyAddEstimate(factor, Vector.Load(b + (7 * width)), sum7);
-        }
-
-        sum0.Store(c);
-        sum1.Store(c + width);
-        sum2.Store(c + (2 * width));
-        sum3.Store(c + (3 * width));
-        sum4.Store(c + (4 * width));
-        sum5.Store(c + (5 * width));
-        sum6.Store(c + (6 * width));
-        sum7.Store(c + (7 * width));
+        Store(c, s00, s01);
+        Store(c1, s10, s11);
+        Store(c2, s20, s21);
+        Store(c3, s30, s31);
     }
 
-    private static void OneRow(float* a, float* b, int bStride, float* c, int inner, bool adds)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FourByOne(float* a, int aStride, float* b, int bStride, float* c, int cStride, int rows, int inner, bool adds)
     {
-        var width = Vector<float>.Count;
-        var sum0 = adds ? Vector.Load(c) : default;
-        var sum1 = adds ? Vector.Load(c + width) : default;
+        var (a1, a2, a3) = (RowAt(1, rows, aStride), RowAt(2, rows, aStride), RowAt(3, rows, aStride));
+        var c1 = c + RowAt(1, rows, cStride);
+        var c2 = c + RowAt(2, rows, cStride);
+        var c3 = c + RowAt(3, rows, cStride);
+        var (s0, s1, s2, s3) = (Start(c, adds), Start(c1, adds), Start(c2, adds), Start(c3, adds));
         for (var end = a + inner; a < end; a++, b += bStride)
         {
-            var factor = new Vector<float>(*a);
-            sum0 = Vector.MultiplyAddEstimate(factor, Vector.Load(b), sum0);
-            sum1 = Vector.MultiplyAddEstimate(factor, Vector.Load(b + width), sum1);
+            var b0 = TVectors.Load(b);
+            s0 = TVectors.MultiplyAdd(TVectors.Broadcast(a), b0, s0);
+            s1 = TVectors.MultiplyAdd(TVectors.Broadcast(a + a1), b0, s1);
+            s2 = TVectors.MultiplyAdd(TVectors.Broadcast(a + a2), b0, s2);
+            s3 = TVectors.MultiplyAdd(TVectors.Broadcast(a + a3), b0, s3);
         }
 
-        sum0.Store(c);
-        sum1.Store(c + width);
+        TVectors.Store(s0, c);
+        TVectors.Store(s1, c1);
+        TVectors.Store(s2, c2);
+        TVectors.Store(s3, c3);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void OneWide(float* a, float* b, int bStride, float* c, int inner, bool adds, float* next)
+    {
+        var width = TVectors.Width;
+        var (s0, s1) = (Start(c, adds), Start(c + width, adds));
+        TVector s2 = default, s3 = default;
+        if (Wide == 4)
+        {
+            (s2, s3) = (Start(c + (2 * width), adds), Start(c + (3 * width), adds));
+        }
+
+        for (var end = a + inner; a < end; a++, b += bStride, next += bStride)
+        {
+            Fetch(next, Wide * width);
+            var factor = TVectors.Broadcast(a);
+            s0 = TVectors.MultiplyAdd(factor, TVectors.Load(b), s0);
+            s1 = TVectors.MultiplyAdd(factor, TVectors.Load(b + width), s1);
+            if (Wide == 4)
+            {
+                s2 = TVectors.MultiplyAdd(factor, TVectors.Load(b + (2 * width)), s2);
+                s3 = TVectors.MultiplyAdd(factor, TVectors.Load(b + (3 * width)), s3);
+            }
+        }
+
+        Store(c, s0, s1);
+        if (Wide == 4)
+        {
+            Store(c + (2 * width), s2, s3);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void One(float* a, float* b, int bStride, float* c, int inner, bool adds)
+    {
+        var sum = Start(c, adds);
+        for (var end = a + inner; a < end; a++, b += bStride)
+        {
+            sum = TVectors.MultiplyAdd(TVectors.Broadcast(a), TVectors.Load(b), sum);
+        }
+
+        TVectors.Store(sum, c);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static nint RowAt(int row, int rows, int stride) => Math.Min(row, rows - 1) * (nint)stride;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static TVector Start(float* c, bool adds) => adds ? TVectors.Load(c) : default;
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Store(float* c, TVector first, TVector second)
+    {
+        TVectors.Store(first, c);
+        TVectors.Store(second, c + TVectors.Width);
+    }
+
+    /// <summary>Fetches the cache lines of some elements, as many as a step reads.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Fetch(float* next, int count)
+    {
+        const int Line = 16;
+        if (!Sse.IsSupported)
+        {
+            return;
+        }
+
+        Sse.Prefetch0(next);
+        if (count > Line)
+        {
+            Sse.Prefetch0(next + Line);
+        }
+
+        if (count > 2 * Line)
+        {
+            Sse.Prefetch0(next + (2 * Line));
+            Sse.Prefetch0(next + (3 * Line));
+        }
     }
 }

@@ -26,7 +26,8 @@ internal sealed unsafe class CausalAttention(ModelConfiguration configuration, I
 
     /// <summary>Prepares for the rows of a pass.</summary>
     /// <param name="segments">The rows; room for them is in the caches.</param>
-    public void Start(ReadOnlySpan<Segment> segments)
+    /// <param name="firstRow">The first row that attends.</param>
+    public void Start(ReadOnlySpan<Segment> segments, int firstRow = 0)
     {
         _blocks.Clear();
         long scratch = 0;
@@ -34,7 +35,7 @@ internal sealed unsafe class CausalAttention(ModelConfiguration configuration, I
         {
             var most = (int)Math.Clamp(
                 MostScores / ((long)_group * (segment.FirstPosition + segment.Rows)), 1, Math.Max(1, MostQueries / _group));
-            for (var row = 0; row < segment.Rows; row += most)
+            for (var row = Math.Max(0, firstRow - segment.FirstRow); row < segment.Rows; row += most)
             {
                 var block = segment with
                 {
@@ -128,8 +129,10 @@ internal sealed unsafe class CausalAttention(ModelConfiguration configuration, I
             {
                 var keys = cache.Keys(_layer, head, firstPage + i, page);
                 var target = scores + (i * KeyValueCache.PagePositions);
+                var next = !cache.IsReadInPlace ? keys
+                    : i + 1 < pages ? cache.Keys(_layer, head, firstPage + i + 1, page) : cache.Values(_layer, head, firstPage, page);
                 BlockProduct.Multiply(
-                    queries, size, keys, KeyValueCache.PagePositions, target, stride, count, size, KeyValueCache.PagePositions, adds: false);
+                    queries, size, keys, KeyValueCache.PagePositions, target, stride, count, size, KeyValueCache.PagePositions, adds: false, next);
             }
 
             for (var row = 0; row < block.Rows; row++)
@@ -147,8 +150,9 @@ internal sealed unsafe class CausalAttention(ModelConfiguration configuration, I
                 var start = (firstPage + i) * KeyValueCache.PagePositions;
                 var (from, to) = (Math.Max(start, firstSeen), Math.Min(start + KeyValueCache.PagePositions, end));
                 var values = cache.Values(_layer, head, firstPage + i, page) + ((nint)(from - start) * cache.ValueStride);
+                var next = cache.IsReadInPlace && i + 1 < pages ? cache.Values(_layer, head, firstPage + i + 1, page) : values;
                 BlockProduct.Multiply(
-                    scores + (from - origin), stride, values, cache.ValueStride, context, cache.ValueStride, count, to - from, cache.ValueStride, adds: true);
+                    scores + (from - origin), stride, values, cache.ValueStride, context, cache.ValueStride, count, to - from, cache.ValueStride, adds: true, next);
             }
 
             CopyContext(block, head, new ReadOnlySpan<float>(context, parts.Context));

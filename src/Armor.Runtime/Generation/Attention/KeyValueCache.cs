@@ -43,8 +43,11 @@ internal sealed unsafe class KeyValueCache
     /// <summary>How many positions there is room for.</summary>
     public int Capacity => _pages.Count * PagePositions;
 
+    /// <summary>Whether <see cref="Keys"/> and <see cref="Values"/> are where they are stored.</summary>
+    public bool IsReadInPlace => _elementSize == sizeof(float);
+
     /// <summary>What <see cref="Keys"/> and <see cref="Values"/> need to turn a block into float32; 0 where it is.</summary>
-    public int ScratchSize => _elementSize == sizeof(float) ? 0 : PagePositions * ValueStride;
+    public int ScratchSize => IsReadInPlace ? 0 : PagePositions * ValueStride;
 
     /// <summary>Refuses so many positions as no memory of this machine could hold.</summary>
     /// <exception cref="InsufficientMemoryException">They do not fit.</exception>
@@ -94,7 +97,7 @@ internal sealed unsafe class KeyValueCache
             var ownValues = values.Slice(head * _headSize, _headSize);
             var keyBlock = Block(layer, head, page);
             var valueRow = keyBlock + ((((long)PagePositions * _headSize) + (column * ValueStride)) * _elementSize);
-            if (_elementSize == sizeof(float))
+            if (IsReadInPlace)
             {
                 var target = (float*)keyBlock + column;
                 for (var i = 0; i < ownKeys.Length; i++)
@@ -106,13 +109,16 @@ internal sealed unsafe class KeyValueCache
             }
             else
             {
-                var target = (Half*)keyBlock + column;
+                // The keys' row is rounded where the values' will be, then spread.
+                var rounded = new Span<byte>(valueRow, _headSize * _elementSize);
+                FloatConversion.FromFloat32(TensorElementType.Float16, ownKeys, rounded);
+                var target = (ushort*)keyBlock + column;
                 for (var i = 0; i < ownKeys.Length; i++)
                 {
-                    target[i * PagePositions] = (Half)ownKeys[i];
+                    target[i * PagePositions] = ((ushort*)valueRow)[i];
                 }
 
-                FloatConversion.FromFloat32(TensorElementType.Float16, ownValues, new Span<byte>(valueRow, _headSize * _elementSize));
+                FloatConversion.FromFloat32(TensorElementType.Float16, ownValues, rounded);
             }
         }
     }
@@ -134,7 +140,7 @@ internal sealed unsafe class KeyValueCache
 
     private float* AsFloat32(byte* block, int count, float* scratch)
     {
-        if (_elementSize == sizeof(float))
+        if (IsReadInPlace)
         {
             return (float*)block;
         }

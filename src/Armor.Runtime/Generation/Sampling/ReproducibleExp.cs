@@ -26,26 +26,24 @@ internal static class ReproducibleExp
     /// <param name="weights">As many as logits.</param>
     public static void Weights(ReadOnlySpan<float> logits, float highest, double temperature, Span<double> weights)
     {
-        Span<double> lanes = stackalloc double[Vector512<double>.Count];
-        for (var start = 0; start < logits.Length; start += lanes.Length)
+        ref var source = ref MemoryMarshal.GetReference(logits);
+        ref var target = ref MemoryMarshal.GetReference(weights[..logits.Length]);
+        var start = 0;
+        for (; start <= logits.Length - Vector512<double>.Count; start += Vector512<double>.Count)
         {
-            var count = Math.Min(lanes.Length, logits.Length - start);
-            for (var i = 0; i < count; i++)
-            {
-                lanes[i] = ((double)logits[start + i] - highest) / temperature;
-            }
-
-            var exponentials = Compute(Vector512.Create<double>(lanes));
-            if (count == lanes.Length)
-            {
-                exponentials.StoreUnsafe(ref MemoryMarshal.GetReference(weights), (nuint)start);
-            }
-            else
-            {
-                exponentials.CopyTo(lanes);
-                lanes[..count].CopyTo(weights[start..]);
-            }
+            var (lower, upper) = Vector256.Widen(Vector256.LoadUnsafe(ref source, (nuint)start));
+            Compute((Vector512.Create(lower, upper) - Vector512.Create((double)highest)) / Vector512.Create(temperature)).StoreUnsafe(ref target, (nuint)start);
         }
+
+        Span<double> lanes = stackalloc double[Vector512<double>.Count];
+        lanes.Clear();
+        for (var i = start; i < logits.Length; i++)
+        {
+            lanes[i - start] = ((double)logits[i] - highest) / temperature;
+        }
+
+        Compute(Vector512.Create<double>(lanes)).CopyTo(lanes);
+        lanes[..(logits.Length - start)].CopyTo(weights[start..]);
     }
 
     /// <summary>exp(x) for x of at most 0.</summary>
@@ -59,11 +57,19 @@ internal static class ReproducibleExp
 
         // Taylor's series up to r^13; |r| is at most ln 2 / 2.
         var sum = Vector512.Create(1.0 / 6227020800);
-        foreach (var divisor in (ReadOnlySpan<double>)[479001600, 39916800, 3628800, 362880, 40320, 5040, 720, 120, 24, 6, 2, 1, 1])
-        {
-            sum = (sum * r) + Vector512.Create(1 / divisor);
-        }
-
+        sum = (sum * r) + Vector512.Create(1.0 / 479001600);
+        sum = (sum * r) + Vector512.Create(1.0 / 39916800);
+        sum = (sum * r) + Vector512.Create(1.0 / 3628800);
+        sum = (sum * r) + Vector512.Create(1.0 / 362880);
+        sum = (sum * r) + Vector512.Create(1.0 / 40320);
+        sum = (sum * r) + Vector512.Create(1.0 / 5040);
+        sum = (sum * r) + Vector512.Create(1.0 / 720);
+        sum = (sum * r) + Vector512.Create(1.0 / 120);
+        sum = (sum * r) + Vector512.Create(1.0 / 24);
+        sum = (sum * r) + Vector512.Create(1.0 / 6);
+        sum = (sum * r) + Vector512.Create(0.5);
+        sum = (sum * r) + Vector512<double>.One;
+        sum = (sum * r) + Vector512<double>.One;
         var power = Vector512.ShiftLeft(shifted.AsInt64() + Vector512.Create(1023L), 52).AsDouble();
         return Vector512.AndNot(sum * power, isZero);
     }

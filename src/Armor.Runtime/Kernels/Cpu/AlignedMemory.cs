@@ -27,8 +27,10 @@ internal sealed unsafe partial class AlignedMemory : SafeHandle
         SetHandle((nint)NativeMemory.AlignedAlloc(size, isLarge ? (nuint)LargePage : CacheLine));
         if (isLarge && OperatingSystem.IsLinux())
         {
-            // Only a hint: what it returns changes nothing.
-            _ = Advise(handle, size, AdviseHugePages);
+            // A last page that would be mostly empty stays small: in a model of some hundred matrices those would be a tenth of its memory. Only a hint:
+            // what it returns changes nothing.
+            var whole = (nuint)((bytes + (LargePage / 4)) / LargePage * LargePage);
+            _ = Advise(handle, whole, AdviseHugePages);
         }
     }
 

@@ -54,7 +54,7 @@ public sealed class CpuBackend : KernelBackend, IThreadedBackend
         cancellationToken.ThrowIfCancellationRequested();
         if (layer.Core.Pattern != SparsityPattern.TwoFour)
         {
-            return new DotProductLayer(OperationOf(layer), layer.RoundedTo(elementType));
+            return new DotProductLayer(this, OperationOf(layer), layer.CopiedTo(elementType));
         }
 
         var options = Options(cancellationToken);

@@ -4,35 +4,39 @@ using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Kernels.Cpu;
 
-/// <summary>A factorised layer in float32: a row of a factor at a time, dotted with every input of the batch.</summary>
-internal sealed class DotProductLayer(KernelOperation operation, ArmorLayer layer)
+/// <summary>
+/// A factorised layer in float32: a row of a factor at a time, dotted with every input of the batch. The backend's threads share the rows of each factor.
+/// </summary>
+internal sealed unsafe class DotProductLayer(CpuBackend backend, KernelOperation operation, ArmorLayer layer)
     : KernelWeight(operation, layer.Rows, layer.Columns, TensorElementType.Float32, layer.StorageBytes(TensorElementType.Float32))
 {
+    private readonly ScratchPool<Product> _products = new();
+
     protected override void MultiplyChecked(ReadOnlySpan<float> input, int batch, Span<float> output)
     {
         var wrapped = layer.InputWrapper is null ? null : ArrayPool<float>.Shared.Rent(input.Length);
         var core = layer.OutputWrapper is null ? null : ArrayPool<float>.Shared.Rent(output.Length);
+        var product = _products.Rent();
         try
         {
-            var coreInput = input;
-            if (layer.InputWrapper is not null)
+            // The pointer to an array that is not there is null, and not used.
+            fixed (float* x = input, y = output, wrappedInput = wrapped, coreOutput = core)
             {
-                var span = wrapped.AsSpan(0, input.Length);
-                Multiply(layer.InputWrapper, input, batch, span);
-                coreInput = span;
-            }
+                if (layer.InputWrapper is { } inputWrapper)
+                {
+                    product.Run(backend.Threads, inputWrapper, x, batch, wrappedInput);
+                }
 
-            if (layer.OutputWrapper is null)
-            {
-                Multiply(layer.Core, coreInput, batch, output);
-                return;
+                product.Run(backend.Threads, layer.Core, wrapped is null ? x : wrappedInput, batch, core is null ? y : coreOutput);
+                if (layer.OutputWrapper is { } outputWrapper)
+                {
+                    product.Run(backend.Threads, outputWrapper, coreOutput, batch, y);
+                }
             }
-
-            Multiply(layer.Core, coreInput, batch, core.AsSpan(0, output.Length));
-            Multiply(layer.OutputWrapper, core.AsSpan(0, output.Length), batch, output);
         }
         finally
         {
+            _products.Return(product);
             if (wrapped is not null)
             {
                 ArrayPool<float>.Shared.Return(wrapped);
@@ -47,33 +51,80 @@ internal sealed class DotProductLayer(KernelOperation operation, ArmorLayer laye
 
     protected override void CopyRowChecked(int row, Span<float> destination) => throw new NotSupportedException();
 
-    private static void Multiply(SparseCore core, ReadOnlySpan<float> input, int batch, Span<float> output)
+    /// <summary>One product under way: by a core, or by a wrapper where there is none.</summary>
+    private sealed class Product : IParallelWork, IDisposable
     {
-        for (var row = 0; row < core.Rows; row++)
+        // Below so many multiplications, waking threads costs more than they help.
+        private const long LeastWork = 1 << 14;
+        private const int PartsPerThread = 4;
+
+        private SparseCore? _core;
+        private BlockDiagonalMatrix? _wrapper;
+        private float* _input;
+        private float* _output;
+        private int _batch;
+
+        public void Run(IKernelThreads threads, SparseCore core, float* input, int batch, float* output)
+        {
+            (_core, _wrapper) = (core, null);
+            Run(threads, core.Rows, (long)core.RowValueCount * batch, input, batch, output);
+        }
+
+        public void Run(IKernelThreads threads, BlockDiagonalMatrix wrapper, float* input, int batch, float* output)
+        {
+            (_core, _wrapper) = (null, wrapper);
+            Run(threads, wrapper.Size, (long)wrapper.BlockSize * batch, input, batch, output);
+        }
+
+        public void Run(int part, int parts)
+        {
+            var rows = _core?.Rows ?? _wrapper!.Size;
+            var (first, end) = ((int)((long)rows * part / parts), (int)((long)rows * (part + 1) / parts));
+            for (var row = first; row < end; row++)
+            {
+                if (_core is { } core)
+                {
+                    MultiplyRow(core, row);
+                }
+                else
+                {
+                    MultiplyRow(_wrapper!, row);
+                }
+            }
+        }
+
+        public void Dispose()
+        {
+        }
+
+        private void Run(IKernelThreads threads, int rows, long workOfRow, float* input, int batch, float* output)
+        {
+            _input = input;
+            _batch = batch;
+            _output = output;
+            threads.Run(this, threads.Count == 1 || rows * workOfRow < LeastWork ? 1 : Math.Min(rows, threads.Count * PartsPerThread));
+        }
+
+        private void MultiplyRow(SparseCore core, int row)
         {
             var values = core.RowValues(row);
             var mask = core.RowMask(row);
-            for (var item = 0; item < batch; item++)
+            for (var item = 0; item < _batch; item++)
             {
-                output[(item * core.Rows) + row] = SparseDotProduct.Compute(core.Pattern, values, mask, input.Slice(item * core.Columns, core.Columns));
+                var input = new ReadOnlySpan<float>(_input + ((nint)item * core.Columns), core.Columns);
+                _output[((nint)item * core.Rows) + row] = SparseDotProduct.Compute(core.Pattern, values, mask, input);
             }
         }
-    }
 
-    private static void Multiply(BlockDiagonalMatrix matrix, ReadOnlySpan<float> input, int batch, Span<float> output)
-    {
-        var size = matrix.BlockSize;
-        for (var block = 0; block < matrix.BlockCount; block++)
+        private void MultiplyRow(BlockDiagonalMatrix wrapper, int row)
         {
-            var values = matrix.Block(block);
-            for (var row = 0; row < size; row++)
+            var size = wrapper.BlockSize;
+            var (block, rowInBlock) = Math.DivRem(row, size);
+            var coefficients = wrapper.Block(block).Slice(rowInBlock * size, size);
+            for (var item = 0; item < _batch; item++)
             {
-                var coefficients = values.Slice(row * size, size);
-                for (var item = 0; item < batch; item++)
-                {
-                    var start = (item * matrix.Size) + (block * size);
-                    output[start + row] = DotProduct.Compute(coefficients, input.Slice(start, size));
-                }
+                var start = ((nint)item * wrapper.Size) + (block * size);
+                _output[start + rowInBlock] = DotProduct.Compute(coefficients, new ReadOnlySpan<float>(_input + start, size));
             }
         }
     }

@@ -24,7 +24,7 @@ public sealed class ReferenceBackend : KernelBackend
     {
         ArgumentNullException.ThrowIfNull(layer);
         cancellationToken.ThrowIfCancellationRequested();
-        return new Layer(OperationOf(layer), layer.RoundedTo(elementType), elementType);
+        return new Layer(OperationOf(layer), layer.CopiedTo(elementType), elementType);
     }
 
     private static double[] Widen(ReadOnlySpan<float> values)

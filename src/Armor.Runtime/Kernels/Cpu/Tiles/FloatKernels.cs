@@ -37,6 +37,7 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
     /// <summary>Columns of a step.</summary>
     private static int U => typeof(TForm) == typeof(ColumnForm) ? 1 : sizeof(TVector) / sizeof(float);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void One(byte* weights, byte* packed, int steps, bool isFirst, float* sums)
     {
         var input = (float*)packed;
@@ -79,6 +80,7 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
         *(TVector*)(sums + (3 * TVectors.Width)) = a3;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void OneByTwoTiles(byte* weights, byte* others, byte* packed, byte* otherPacked, int steps, float* sums)
     {
         var input = (float*)packed;
@@ -140,6 +142,7 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
         *(TVector*)(sums + (7 * TVectors.Width)) = b3;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Two(byte* weights, byte* packed, int steps, bool isFirst, float* sums)
     {
         var input = (float*)packed;
@@ -183,6 +186,7 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
         Store(a3, b3, sums + (6 * TVectors.Width));
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Four(byte* weights, byte* packed, int steps, bool isFirst, float* sums, byte* next)
     {
         var input = (float*)packed;

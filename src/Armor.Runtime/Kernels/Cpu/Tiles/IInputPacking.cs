@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
@@ -24,6 +25,7 @@ internal readonly unsafe struct Float32Inputs : IInputPacking
 {
     public static bool IsCopy => true;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Pack(TileLayout layout, float* input, int firstSection, int endSection, byte* packed, int member, int room)
     {
         var shape = layout.Shape;
@@ -54,6 +56,7 @@ internal readonly unsafe struct Float32Inputs : IInputPacking
     }
 
     /// <summary>One value a step, then zeros.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void PackColumns(int count, float* input, int steps, float* to, int room)
     {
         var step = 0;
@@ -82,6 +85,7 @@ internal readonly unsafe struct Int16Inputs : IInputPacking
 
     public static bool IsCopy => false;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Pack(TileLayout layout, float* input, int firstSection, int endSection, byte* packed, int member, int room)
     {
         var shape = layout.Shape;
@@ -106,6 +110,7 @@ internal readonly unsafe struct Int16Inputs : IInputPacking
     }
 
     /// <summary>NaN if there is one.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float LargestMagnitude(ReadOnlySpan<float> values)
     {
         var lanes = Vector128<float>.Zero;
@@ -124,6 +129,7 @@ internal readonly unsafe struct Int16Inputs : IInputPacking
         return largest;
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Round(ReadOnlySpan<float> values, float inverse, Span<short> rounded)
     {
         var i = 0;

@@ -6,6 +6,7 @@ namespace Armor.Runtime.Kernels.Cpu.Tiles;
 /// <content>Half a tile by eight inputs.</content>
 internal readonly unsafe partial struct Int8Kernels<TVector, TVectors>
 {
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next)
     {
         var table = TVectors.PatternTable();

@@ -33,6 +33,7 @@ internal readonly unsafe partial struct Int8Kernels<TVector, TVectors> : ITileKe
 
     private static int V => TVectors.Width * sizeof(float);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void One(byte* weights, byte* input, int steps, bool isFirst, float* sums)
     {
         var table = TVectors.PatternTable();
@@ -65,6 +66,7 @@ internal readonly unsafe partial struct Int8Kernels<TVector, TVectors> : ITileKe
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void OneByTwoTiles(byte* weights, byte* others, byte* input, byte* otherInput, int steps, float* sums)
     {
         var table = TVectors.PatternTable();
@@ -110,6 +112,7 @@ internal readonly unsafe partial struct Int8Kernels<TVector, TVectors> : ITileKe
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums)
     {
         var table = TVectors.PatternTable();
@@ -142,6 +145,7 @@ internal readonly unsafe partial struct Int8Kernels<TVector, TVectors> : ITileKe
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next)
     {
         var table = TVectors.PatternTable();

@@ -30,6 +30,7 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
     public override int ScratchBytes(int batch)
         => batch > 1 && Layout.Steps > StepsAtOnce(batch) ? TileBlock * Groups(Math.Min(batch, BatchBlock)) * GroupSums * sizeof(float) : 0;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public override void PackInput(float* input, int batch, byte* packed, int part, int parts)
     {
         // Shares are ranges of sections over all blocks.
@@ -78,6 +79,7 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
 
     private int Groups(int batch) => (batch + _groupSize - 1) / _groupSize;
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void MultiplyOne(int firstTile, int endTile, byte* input, float* output)
     {
         var sums = stackalloc float[8 * _width];
@@ -98,6 +100,7 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
         }
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void MultiplyBlock(int firstTile, int endTile, byte* input, int firstInput, int count, int batch, float* output, float* carried)
     {
         var own = stackalloc float[GroupSums];
@@ -159,6 +162,7 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
     private byte* InputOf(int tile, byte* group, int room)
         => Layout.Blocks == 1 ? group : group + (tile / Layout.TilesPerBlock * Layout.InputBlockBytes(room));
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Finish(int tile, float* sums, int stride, float* output)
     {
         var (block, tileInBlock) = Layout.Blocks == 1 ? (0, tile) : Math.DivRem(tile, Layout.TilesPerBlock);

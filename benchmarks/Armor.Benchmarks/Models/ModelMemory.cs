@@ -1,0 +1,76 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Reflection;
+using System.Text.Json;
+using Armor.Benchmarks.Scale;
+using Armor.Runtime.Generation;
+using Armor.Runtime.Kernels.Cpu;
+
+namespace Armor.Benchmarks.Models;
+
+/// <summary>What a process of its own took that loaded a model and generated.</summary>
+/// <param name="FileBytes">The folder's weights.</param>
+/// <param name="Seconds">How long loading took.</param>
+/// <param name="StartBytes">Resident before.</param>
+/// <param name="LoadedPeak">Highest resident memory up to when the model was loaded.</param>
+/// <param name="Peak">Highest resident memory at the end, of a prompt of 512 tokens and 64 more.</param>
+/// <param name="AllocatedPerToken">Managed bytes that a token allocated, all threads together, in a session with room; greedy.</param>
+/// <param name="AllocatedPerDraw">The same, drawn at a temperature from the likeliest.</param>
+internal sealed record ModelMemory(
+    long FileBytes, double Seconds, long StartBytes, long LoadedPeak, long Peak, double AllocatedPerToken, double AllocatedPerDraw)
+{
+    private const int PromptTokens = 512;
+    private const int WarmUpTokens = 16;
+    private const int MeasuredTokens = 32;
+
+    /// <summary>The verb of the process.</summary>
+    public const string Verb = "model-memory";
+
+    /// <summary>Measures in a process of its own.</summary>
+    public static ModelMemory Measure(string folder, int threads)
+    {
+        string path = Environment.ProcessPath!;
+        string[] host = Path.GetFileNameWithoutExtension(path) == "dotnet" ? [Assembly.GetEntryAssembly()!.Location] : [];
+        var start = new ProcessStartInfo(path, [.. host, Verb, folder, threads.ToString(CultureInfo.InvariantCulture)]) { RedirectStandardOutput = true };
+        using Process process = Process.Start(start)!;
+        string output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return process.ExitCode == 0
+            ? JsonSerializer.Deserialize<ModelMemory>(output)!
+            : throw new InvalidOperationException($"The process that loads {folder} failed with code {process.ExitCode}.");
+    }
+
+    /// <summary>The process: prints what it measured.</summary>
+    public static int Run(string[] arguments)
+    {
+        (string folder, int threads) = (arguments[0], int.Parse(arguments[1], CultureInfo.InvariantCulture));
+        long files = Directory.GetFiles(folder, "*.safetensors").Sum(file => new FileInfo(file).Length);
+        long resident = Process.GetCurrentProcess().WorkingSet64;
+        using var backend = new CpuBackend(new CpuBackendOptions { Threads = threads });
+        long begin = Stopwatch.GetTimestamp();
+        using ArmorModel model = ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend });
+        double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
+        long loaded = MemoryWatch.Highest;
+        int[] prompt = RandomModel.Tokens(PromptTokens, model.Configuration, seed: 3);
+        double greedy = Allocated(model, prompt, GenerationOptions.Greedy);
+        double drawn = Allocated(model, prompt, GenerationOptions.Sampled with { TopK = 50 });
+        Console.WriteLine(JsonSerializer.Serialize(new ModelMemory(files, seconds, resident, loaded, MemoryWatch.Highest, greedy, drawn)));
+        return 0;
+    }
+
+    private static double Allocated(ArmorModel model, int[] prompt, GenerationOptions options)
+    {
+        GenerationSession session = model.CreateSession(PromptTokens + WarmUpTokens + MeasuredTokens);
+        long before = 0;
+        foreach (GenerationUpdate update in model.Stream(
+            prompt, options with { MaxTokens = WarmUpTokens + MeasuredTokens, StopAtEndOfSequence = false }, session))
+        {
+            if (update.GeneratedTokens == WarmUpTokens)
+            {
+                before = GC.GetTotalAllocatedBytes(precise: true);
+            }
+        }
+
+        return (GC.GetTotalAllocatedBytes(precise: true) - before) / (double)MeasuredTokens;
+    }
+}
