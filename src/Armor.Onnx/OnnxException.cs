@@ -65,10 +65,11 @@ public sealed class OnnxException : IOException
         return Printable(text.Append('.').ToString());
     }
 
-    // Names out of a hostile file may be of any length, and control characters must not reach a terminal.
+    // Names out of a hostile file may be of any length.
     private static string Short(string text) => text.Length <= LongestText ? text : string.Concat(text.AsSpan(0, LongestText - 3), "...");
 
-    private static string Printable(string text) => text.Any(char.IsControl)
+    /// <summary>Text without control characters: those of a hostile file must not reach a terminal.</summary>
+    internal static string Printable(string text) => text.Any(char.IsControl)
         ? string.Concat(text.Select(character => char.IsControl(character) ? FormattableString.Invariant($"\\u{(int)character:x4}") : character.ToString()))
         : text;
 }

@@ -8,7 +8,10 @@ namespace Armor.Onnx.Tests;
 internal static class ArmorCheckpoints
 {
     /// <summary>Replaces the linears of a dense model, all but every fifth, by random factors, some without one wrapper or both.</summary>
-    public static string Write(string dense, string output)
+    /// <param name="dense">The dense model.</param>
+    /// <param name="output">The folder to write.</param>
+    /// <param name="coreType">I8 for quantised cores.</param>
+    public static string Write(string dense, string output, TensorElementType? coreType = null)
     {
         using CheckpointFolder source = CheckpointFolder.Open(dense);
         var random = new Random(5);
@@ -16,8 +19,8 @@ internal static class ArmorCheckpoints
         ArmorCheckpointWriter.Write(source, output, linears, TensorElementType.Float32, linear =>
         {
             IReadOnlyList<long> shape = source.GetTensor(linear + ".weight").Shape;
-            return RandomLayer((int)shape[0], (int)shape[1], random);
-        });
+            return RandomLayer((int)shape[0], (int)shape[1], random).RoundedTo(TensorElementType.Float32, coreType);
+        }, coreType: coreType);
         return output;
     }
 

@@ -55,6 +55,15 @@ public sealed class ExportTests
     }
 
     [Test]
+    public async Task QuantisedCoresAreMultipliedOut()
+    {
+        string dense = Decoders.Write(folder.File("dense"), Decoders.Llama);
+        string armor = ArmorCheckpoints.Write(dense, folder.File("armor"), TensorElementType.Int8);
+        OnnxExportReport report = await OnnxExporter.ExportAsync(armor, folder.File("onnx"));
+        Assert.That(report.Verification!.Largest, Is.LessThan(1e-4));
+    }
+
+    [Test]
     public async Task TheLayoutIsWhatOtherToolsExpect()
     {
         string model = Decoders.Write(folder.File("model"), Decoders.Llama);

@@ -268,6 +268,26 @@ public sealed class PruningTests
             Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName), Is.EquivalentTo(new[] { "vision.onnx", "cut.onnx", "nan.onnx", "unknown.onnx" }));
     }
 
+    [TestCase(Running.OnnxExecutionProvider.Cuda)]
+    [TestCase(Running.OnnxExecutionProvider.TensorRt)]
+    public async Task AProviderThatIsNotThereIsNamed(Running.OnnxExecutionProvider provider)
+    {
+        string model = TestGraphs.Save(TestGraphs.Vision(), folder.File("vision.onnx"));
+        IReadOnlyCollection<NamedOnnxValue>[] images = [[NamedOnnxValue.CreateFromTensor("pixel_values", TestGraphs.Images(2, 1))]];
+        var options = new OnnxPrunerOptions { Pruner = Magnitude, Runtime = new Running.OnnxRuntimeOptions { Provider = provider } };
+        try
+        {
+            await OnnxPruner.PruneAsync(model, folder.File("out.onnx"), images, options);
+        }
+        catch (OnnxException exception)
+        {
+            Assert.That(exception.Message, Does.Contain("vision.onnx: ONNX Runtime cannot run the model"));
+            return;
+        }
+
+        Assert.Ignore($"{provider} is there.");
+    }
+
     private static long[,] Row(int[] tokens)
     {
         var row = new long[1, tokens.Length];

@@ -142,6 +142,39 @@ public sealed class RewriterTests
     }
 
     [Test]
+    public void OneTensorReadAsTwoMatricesIsTwoWeights()
+    {
+        ModelProto model = Build(builder =>
+        {
+            string stored = builder.Floats("w", TestGraphs.Normals(new Random(3), [8, 8]), TensorElementType.Float32, 8, 8);
+            string first = builder.Node("MatMul", ["x", stored]);
+            string turned = builder.Node("MatMul", [first, builder.Node("Transpose", [stored])]);
+            string half = builder.Node("Cast", [turned], null, GraphBuilder.Attribute("to", (int)DataType.Float16));
+            string narrow = builder.Node("Cast", [stored], null, GraphBuilder.Attribute("to", (int)DataType.Float16));
+            builder.NodeTo("Cast", [builder.Node("MatMul", [half, narrow])], "y", GraphBuilder.Attribute("to", (int)DataType.Float));
+        });
+        using OnnxFile file = OnnxFile.Wrap("test.onnx", model);
+        IReadOnlyList<PrunableWeight> weights = LinearFinder.Find(file, Options).Weights;
+        Assert.That(weights.Select(weight => (weight.Constant.Compute, weight.Uses[0].IsAsStored, weight.Level)), Is.EqualTo(new[]
+        {
+            (TensorElementType.Float32, false, 0), (TensorElementType.Float32, true, 1), (TensorElementType.Float16, false, 2),
+        }));
+
+        // Each gets factors of its own, under names of their own, and the graph still runs.
+        var rewriter = new GraphRewriter(file.Graph, null);
+        foreach (PrunableWeight weight in weights)
+        {
+            rewriter.Replace(weight, Layer(8, 8, 2, 4, seed: weight.Level), weight.Uses.ToDictionary(use => use.Input, _ => 2), SparseCoreFormat.Dense);
+        }
+
+        rewriter.Finish();
+        Assert.That(file.Graph.Initializer.Count(tensor => tensor.Name.Contains(".armor_s", StringComparison.Ordinal)), Is.EqualTo(3));
+        float[] x = TestGraphs.Normals(new Random(6), [3, 8]);
+        float[] expected = Enumerable.Range(0, 3).Aggregate(x, (rows, level) => Product(Layer(8, 8, 2, 4, seed: level), rows, 3));
+        Assert.That(Run(file.Model, x, [3, 8]), Is.EqualTo(expected).Within(0.02f));
+    }
+
+    [Test]
     public void APlainCoreTakesTheWeightsPlace()
     {
         ArmorLayer layer = Layer(6, 8, null, null, seed: 4);

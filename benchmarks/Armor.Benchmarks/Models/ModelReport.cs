@@ -26,7 +26,7 @@ internal sealed class ModelReport(ModelRounds first, ModelRounds second, ModelMe
     /// <summary>What processes of their own took.</summary>
     public void Memory()
     {
-        Console.WriteLine("| a process of its own | files, GB | loaded in, s | resident before, MB | peak until loaded, GB | peak in all | over the files | allocated a token, bytes, greedy | top 50, top-p 0.95 |");
+        Console.WriteLine("| a process of its own | files, GB | loaded in, s | resident before, MB | peak until loaded, GB | peak in all | over the files | allocated a token, bytes, greedy | top-p 0.95 |");
         Console.WriteLine("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
         Row("bfloat16 core", memory);
         Row("int8 core", memoryInt8);

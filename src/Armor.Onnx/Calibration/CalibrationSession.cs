@@ -24,7 +24,7 @@ internal sealed class CalibrationSession : IDisposable
         _path = file.FilePath;
         _outputs = [.. Enumerable.Range(0, values.Count).Select(CalibrationGraph.OutputOf)];
         ModelProto copy = CalibrationGraph.Create(file.Model, values);
-        if (copy.CalculateSize() < OnnxModelWriter.LargestInline)
+        if (OnnxModelWriter.SizeOf(copy) < OnnxModelWriter.LargestInline)
         {
             _session = Session.Load(_path, copy.ToByteArray(), options);
         }

@@ -71,13 +71,25 @@ internal static class HessianCollector
                 }
             }
 
-            return sums[0].TokenCount > 0
-                ? [.. sums.Select(sum => sum.Build())]
-                : throw new CalibrationException("Calibration needs inputs of the model; found none.");
+            if (sums[0].TokenCount == 0)
+            {
+                throw new CalibrationException("Calibration needs inputs of the model; found none.");
+            }
+
+            return [.. sums.Select(Means)];
         }
         finally
         {
             Array.ForEach(sums, sum => sum.Dispose());
+        }
+
+        // One by one: the means are a copy of the sums.
+        static ActivationStatistics Means(ActivationAccumulator sum)
+        {
+            using (sum)
+            {
+                return sum.Build();
+            }
         }
 
         Dictionary<string, Tensor> Run(CalibrationSession session, IReadOnlyCollection<NamedOnnxValue> batch)

@@ -46,7 +46,7 @@ internal sealed class OnnxModelWriter(string path, bool external) : IDisposable
     public void Write(OnnxFile source, CancellationToken cancellationToken) => Guard(path, () =>
     {
         TensorProto[] tensors = [.. TensorVisitor.Of(source.Model).Where(tensor => !_written.Contains(tensor))];
-        long size = tensors.Sum(tensor => tensor.CalculateSize() + (IsExternal(tensor) ? TensorReader.Locate(source, tensor).Length : 0));
+        long size = tensors.Sum(tensor => (long)tensor.CalculateSize() + (IsExternal(tensor) ? TensorReader.Locate(source, tensor).Length : 0));
         bool moves = external || size > LargestInline;
         foreach (TensorProto tensor in tensors)
         {
@@ -75,6 +75,9 @@ internal sealed class OnnxModelWriter(string path, bool external) : IDisposable
     });
 
     public void Dispose() => _data?.Dispose();
+
+    /// <summary>The bytes of a message, which may be more than one can have.</summary>
+    public static long SizeOf(ModelProto model) => TensorVisitor.Of(model).Sum(tensor => (long)tensor.CalculateSize());
 
     /// <summary>Does file work; its errors name the file.</summary>
     public static void Guard(string path, Action work)

@@ -88,13 +88,13 @@ internal static class TensorReader
                 external.FullPath, "the file of external data is too short", part, $"{length} bytes from {offset} on", $"a file of {external.Length}");
         }
 
-        if (ElementTypes.ByteSize(tensor.DataType) is { } size && length != ElementTypes.Count(tensor.Dims) * size)
+        if (ElementTypes.ByteSize(tensor.DataType) is { } size && length != CheckedCount(file, tensor) * (long)size)
         {
             throw new OnnxException(
                 external.FullPath,
                 "external data of a wrong length",
                 part,
-                $"{ElementTypes.Count(tensor.Dims) * size} bytes for {ElementTypes.Name(tensor.DataType)} {ElementTypes.Shape(tensor.Dims)}",
+                $"{CheckedCount(file, tensor) * (long)size} bytes for {ElementTypes.Name(tensor.DataType)} {ElementTypes.Shape(tensor.Dims)}",
                 $"{length}");
         }
 

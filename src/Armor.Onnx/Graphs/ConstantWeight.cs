@@ -40,6 +40,9 @@ internal sealed class ConstantWeight
     /// <summary>The type to store another matrix like it in: that of the stored tensor, or where it is quantised that in which it is read.</summary>
     public TensorElementType Storage => ElementTypes.Floating(_root.DataType) ?? Compute;
 
+    /// <summary>Two of equal keys are the same values in the same type, up to a transposition.</summary>
+    public string Key => string.Join('\n', [RootName, $"{Compute}", .. Chain.Where(node => node.OpType == "DequantizeLinear").SelectMany(node => node.Input.Skip(1))]);
+
     /// <summary>Bytes of the stored tensor.</summary>
     public long StoredBytes => (long)Rows * Columns * ElementTypes.ByteSize(_root.DataType)!.Value;
 
@@ -75,6 +78,7 @@ internal sealed class ConstantWeight
                     transposed = !transposed;
                     break;
                 case "DequantizeLinear" when quantisation is null && node.Input.Count >= 2 && GraphIndex.Integer(node, "block_size", 0) == 0
+                    && GraphIndex.Integer(node, "output_dtype", 0) == 0
                     && index.Constant(node.Input[1]) is { } scale && (node.Input.Count < 3 || node.Input[2].Length == 0 || index.Constant(node.Input[2]) is not null):
                     type ??= scale.DataType;
                     TensorProto? zero = node.Input.Count > 2 && node.Input[2].Length > 0 ? index.Constant(node.Input[2]) : null;

@@ -10,7 +10,7 @@ internal sealed class GraphIndex
     private readonly Dictionary<string, List<NodeProto>> _consumers = new(StringComparer.Ordinal);
     private readonly Dictionary<string, TensorProto> _constants = new(StringComparer.Ordinal);
     private readonly HashSet<string> _outputs;
-    private readonly Dictionary<string, bool> _isConstant = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _fixed = new(StringComparer.Ordinal);
 
     public GraphIndex(GraphProto graph)
     {
@@ -18,7 +18,10 @@ internal sealed class GraphIndex
         foreach (TensorProto tensor in graph.Initializer)
         {
             _constants[tensor.Name] = tensor;
+            _fixed.Add(tensor.Name);
         }
+
+        _fixed.UnionWith(graph.SparseInitializer.Select(sparse => sparse.Values?.Name ?? string.Empty));
 
         foreach (NodeProto node in graph.Node)
         {
@@ -41,11 +44,12 @@ internal sealed class GraphIndex
 
                 consumers.Add(node);
             }
-        }
 
-        foreach (string name in graph.SparseInitializer.Select(sparse => sparse.Values?.Name ?? string.Empty))
-        {
-            _isConstant[name] = true;
+            // Nodes are in topological order. One without inputs that is no constant draws random numbers.
+            if (node.OpType == "Constant" || (InputsOf(node).Any() && InputsOf(node).All(_fixed.Contains)))
+            {
+                _fixed.UnionWith(node.Output);
+            }
         }
     }
 
@@ -78,42 +82,5 @@ internal sealed class GraphIndex
     public bool IsOutput(string value) => _outputs.Contains(value);
 
     /// <summary>Whether a value depends on constants only.</summary>
-    public bool IsConstant(string value)
-    {
-        // With a stack of its own: a graph may be deep.
-        var stack = new Stack<string>([value]);
-        while (stack.TryPeek(out string? name))
-        {
-            if (_isConstant.ContainsKey(name))
-            {
-                stack.Pop();
-            }
-            else if (_constants.ContainsKey(name) || !_producers.TryGetValue(name, out NodeProto? producer))
-            {
-                _isConstant[name] = _constants.ContainsKey(name);
-            }
-            else
-            {
-                // False until it is known: a cycle, which no sound graph has, ends here.
-                string[] open = [.. InputsOf(producer).Where(input => !_isConstant.ContainsKey(input))];
-                if (open.Length == 0)
-                {
-                    _isConstant[name] = producer.Input.Count > 0 ? InputsOf(producer).All(input => _isConstant[input]) : producer.OpType == "Constant";
-                }
-                else if (stack.Count > _producers.Count + 1)
-                {
-                    _isConstant[name] = false;
-                }
-                else
-                {
-                    foreach (string input in open)
-                    {
-                        stack.Push(input);
-                    }
-                }
-            }
-        }
-
-        return _isConstant[value];
-    }
+    public bool IsConstant(string value) => _fixed.Contains(value);
 }

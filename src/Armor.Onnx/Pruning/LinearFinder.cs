@@ -64,7 +64,7 @@ internal sealed class LinearFinder
         Dictionary<NodeProto, int> levels = Levels();
         return
         [
-            .. _uses.Values.GroupBy(use => (use.Weight.RootName, use.IsAsStored)).Select(group =>
+            .. _uses.Values.GroupBy(use => (use.Weight.Key, use.IsAsStored)).Select(group =>
                 new PrunableWeight(NameOf(group.First()), [.. group], group.Min(use => levels[use.Node]))),
         ];
     }
@@ -196,9 +196,8 @@ internal sealed class LinearFinder
     }
 
     // Exporters number weights that they have folded; the node's name then says more.
-    private static string NameOf(LinearUse use) =>
-        use.Node.Name.Length > 0 && (use.Weight.RootName.StartsWith("onnx::", StringComparison.Ordinal) || use.Weight.RootName.Length == 0) ? use.Node.Name : use.Weight.RootName;
+    private static string NameOf(LinearUse use) => OnnxException.Printable(
+        use.Node.Name.Length > 0 && use.Weight.RootName.StartsWith("onnx::", StringComparison.Ordinal) ? use.Node.Name : use.Weight.RootName);
 
-    private void Skip(NodeProto node, string reason) =>
-        _skipped.Add(new SkippedNode(node.Name.Length > 0 ? node.Name : node.Output.FirstOrDefault() ?? node.OpType, node.OpType, reason));
+    private void Skip(NodeProto node, string reason) => _skipped.Add(SkippedNode.Of(node, reason));
 }

@@ -35,7 +35,7 @@ internal sealed record LinearUse(NodeProto Node, ConstantWeight Weight)
 
 /// <summary>One weight to prune, and all the nodes that multiply by it.</summary>
 /// <param name="Name">For reports and seeds.</param>
-/// <param name="Uses">At least one; all read the same stored tensor in the same direction.</param>
+/// <param name="Uses">At least one; all read the same stored tensor in the same direction and type.</param>
 /// <param name="Level">How many prunable linears lie before the first use on the longest way to it.</param>
 internal sealed record PrunableWeight(string Name, IReadOnlyList<LinearUse> Uses, int Level)
 {

@@ -1,3 +1,5 @@
+using Armor.Onnx.Proto;
+
 namespace Armor.Onnx.Pruning;
 
 /// <summary>What pruning an ONNX model came to.</summary>
@@ -60,4 +62,10 @@ public sealed record OnnxLinearReport
 /// <param name="Node">The node's name, or that of its output.</param>
 /// <param name="Operation">Its operator.</param>
 /// <param name="Reason">Why, as a clause about the node.</param>
-public sealed record SkippedNode(string Node, string Operation, string Reason);
+public sealed record SkippedNode(string Node, string Operation, string Reason)
+{
+    /// <summary>The name that reports give a node: names of a file may be empty, or hold anything.</summary>
+    internal static string NameOf(NodeProto node) => OnnxException.Printable(node.Name.Length > 0 ? node.Name : node.Output.FirstOrDefault() ?? node.OpType);
+
+    internal static SkippedNode Of(NodeProto node, string reason) => new(NameOf(node), OnnxException.Printable(node.OpType), OnnxException.Printable(reason));
+}

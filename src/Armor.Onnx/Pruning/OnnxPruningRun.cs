@@ -169,7 +169,7 @@ internal sealed class OnnxPruningRun(
         _reports.Add(new OnnxLinearReport
         {
             Name = weight.Name,
-            Nodes = [.. weight.Uses.Select(use => use.Node.Name.Length > 0 ? use.Node.Name : use.Output)],
+            Nodes = [.. weight.Uses.Select(use => SkippedNode.NameOf(use.Node))],
             Rows = weight.Rows,
             Columns = weight.Columns,
             OutputBlock = layer.OutputWrapper?.BlockSize ?? 1,
@@ -188,7 +188,7 @@ internal sealed class OnnxPruningRun(
 
     private void Skip(PrunableWeight weight, string reason)
     {
-        _skipped.AddRange(weight.Uses.Select(use => new SkippedNode(use.Node.Name.Length > 0 ? use.Node.Name : use.Output, use.Node.OpType, reason)));
+        _skipped.AddRange(weight.Uses.Select(use => SkippedNode.Of(use.Node, reason)));
         _work += Work(weight);
         _count--;
     }

@@ -54,7 +54,10 @@ public sealed record OnnxRuntimeOptions
 
             if (Provider is OnnxExecutionProvider.TensorRt or OnnxExecutionProvider.Cuda)
             {
-                session.AppendExecutionProvider_CUDA(DeviceId);
+                // Not by the device's number alone: that is an entry point which packages for the CPU lack.
+                using var options = new OrtCUDAProviderOptions();
+                options.UpdateOptions(new Dictionary<string, string> { ["device_id"] = DeviceId.ToString(CultureInfo.InvariantCulture) });
+                session.AppendExecutionProvider_CUDA(options);
             }
 
             Configure?.Invoke(session);

@@ -13,6 +13,9 @@ internal sealed class ForwardBuffers(ModelConfiguration configuration, IKernelTh
     /// <summary>Attention with its scratch memory.</summary>
     public CausalAttention Attention { get; } = new(configuration, threads);
 
+    /// <summary>The middle of an MLP.</summary>
+    public Gating Gating { get; } = new(threads);
+
     /// <summary>The sequences of a pass of several.</summary>
     public List<Segment> Segments { get; } = [];
 

@@ -11,15 +11,7 @@ internal sealed class GatedMlp(ActivationFunction activation, LinearWeight gate,
         var widened = buffers.Up.AsSpan(0, gated.Length);
         gate.Multiply(input, rows, gated);
         up.Multiply(input, rows, widened);
-        if (activation == ActivationFunction.GeluTanh)
-        {
-            RowMath.GateByGelu(gated, widened);
-        }
-        else
-        {
-            RowMath.GateBySilu(gated, widened);
-        }
-
+        buffers.Gating.Run(activation, buffers.Gate, buffers.Up, gated.Length);
         down.Multiply(gated, rows, output);
     }
 }
