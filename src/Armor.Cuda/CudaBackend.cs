@@ -1,6 +1,7 @@
 using Armor.Cuda.Devices;
 using Armor.Cuda.Interop;
 using Armor.Cuda.Kernels;
+using Armor.Cuda.Prefill;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Kernels;
@@ -22,6 +23,7 @@ public sealed class CudaBackend : KernelBackend
     private readonly CudaDevice? _device;
     private readonly CudaModule? _module;
     private readonly DeviceRun? _run;
+    private readonly PrefillLibraries? _prefill;
     private bool _isDisposed;
 
     /// <summary>Opens a card, where there is one, and compiles the kernels for it, which takes some seconds the first time.</summary>
@@ -34,16 +36,34 @@ public sealed class CudaBackend : KernelBackend
         var search = new LibrarySearch(_options.LibraryFolders, _options.PythonPackages);
         Unavailable = OpenDriver(search, out var driver) ?? CudaDevice.TryOpen(driver!, _options.Device, out _device) ?? OpenCompiler(search, out var compiler)
             ?? LoadKernels(_device!, compiler!, _options, out _module, out _run);
+        if (Unavailable is null)
+        {
+            _prefill = OpenPrefill(search);
+        }
+
         Name = NameOf(_device, Unavailable);
         ReleaseIfUnavailable();
     }
 
-    /// <summary>For tests: a driver and a compiler of their own.</summary>
-    internal CudaBackend(ICudaDriver driver, IKernelCompiler compiler, CudaBackendOptions options)
+    /// <summary>For tests: a driver, a compiler and libraries of their own.</summary>
+    internal CudaBackend(ICudaDriver driver, IKernelCompiler compiler, CudaBackendOptions options, ISparseLt? sparse = null, IBlasLt? blas = null)
     {
         _options = options;
         _options.Validate();
         Unavailable = CudaDevice.TryOpen(driver, options.Device, out _device) ?? LoadKernels(_device!, compiler, options, out _module, out _run);
+        if (Unavailable is null && sparse is not null && blas is not null)
+        {
+            try
+            {
+                _prefill = new PrefillLibraries(sparse, blas, _device!);
+            }
+            catch
+            {
+                Release();
+                throw;
+            }
+        }
+
         Name = NameOf(_device, Unavailable);
         ReleaseIfUnavailable();
     }
@@ -59,6 +79,9 @@ public sealed class CudaBackend : KernelBackend
 
     /// <summary>The card; null where there is none.</summary>
     internal CudaDevice? Device => _device;
+
+    /// <summary>NVIDIA's libraries; null where one is missing.</summary>
+    internal PrefillLibraries? Prefill => _prefill;
 
     /// <inheritdoc/>
     public override KernelSupport Supports(KernelOperation operation, KernelShape shape, TensorElementType elementType)
@@ -88,7 +111,7 @@ public sealed class CudaBackend : KernelBackend
         var heldAs = layer.Core.IsQuantised && !isInRows ? TensorElementType.Int8 : elementType;
         return Prepare(OperationOf(layer), heldAs, run => isInRows
             ? RowProduct.OfLayer(run, layer.Core.IsQuantised ? layer : layer.RoundedTo(elementType), cancellationToken)
-            : FragmentProduct.OfLayer(run, layer, elementType, _options.Splits, cancellationToken));
+            : FragmentProduct.OfLayer(run, layer, elementType, _options.Splits, PrefillFrom, cancellationToken));
     }
 
     /// <inheritdoc/>
@@ -99,9 +122,7 @@ public sealed class CudaBackend : KernelBackend
             if (disposing && !_isDisposed)
             {
                 _isDisposed = true;
-                _run?.Dispose();
-                _module?.Dispose();
-                _device?.Dispose();
+                Release();
             }
         }
     }
@@ -130,6 +151,8 @@ public sealed class CudaBackend : KernelBackend
             release();
         }
     }
+
+    private (PrefillLibraries Libraries, int Batch)? PrefillFrom => _prefill is null || _options.LibraryBatch == 0 ? null : (_prefill, _options.LibraryBatch);
 
     private static string NameOf(CudaDevice? device, string? unavailable)
         => device is null || unavailable is not null ? "CUDA, unavailable" : $"CUDA, {device.Name} ({device.Capability / 10}.{device.Capability % 10})";
@@ -208,14 +231,50 @@ public sealed class CudaBackend : KernelBackend
         }
     }
 
+    /// <summary>The libraries of large batches. Where one is missing, our own kernels do those too, and the report says why.</summary>
+    private PrefillLibraries? OpenPrefill(LibrarySearch search)
+    {
+        var (blasHandle, blasReport) = search.Load("cuBLASLt", LibrarySearch.BlasLtNames);
+        var (sparseHandle, sparseReport) = search.Load("cuSPARSELt", LibrarySearch.SparseLtNames);
+        try
+        {
+            var blas = blasHandle == 0 ? null : new BlasLt(blasHandle);
+            blasReport = blasReport with { Version = blas?.Version };
+            var sparse = sparseHandle == 0 ? null : new SparseLt(sparseHandle);
+            if (blas is null || sparse is null)
+            {
+                return null;
+            }
+
+            var prefill = new PrefillLibraries(sparse, blas, _device!);
+            sparseReport = sparseReport with { Version = prefill.SparseVersion, Warning = prefill.SparseWarning };
+            return prefill;
+        }
+        catch (Exception exception) when (exception is EntryPointNotFoundException or CudaException)
+        {
+            sparseReport = sparseReport with { Warning = $"not used: {exception.Message}" };
+            return null;
+        }
+        finally
+        {
+            _libraries.AddRange([blasReport, sparseReport]);
+        }
+    }
+
     private void ReleaseIfUnavailable()
     {
         if (Unavailable is not null)
         {
-            _run?.Dispose();
-            _module?.Dispose();
-            _device?.Dispose();
+            Release();
         }
+    }
+
+    private void Release()
+    {
+        _prefill?.Dispose();
+        _run?.Dispose();
+        _module?.Dispose();
+        _device?.Dispose();
     }
 
     private CudaWeight Prepare(KernelOperation operation, TensorElementType elementType, Func<DeviceRun, DeviceProduct> make)

@@ -24,8 +24,9 @@ public sealed record CudaBackendOptions
     public string? KernelCacheFolder { get; init; } = KernelCache.DefaultFolder;
 
     /// <summary>
-    /// From this many inputs on, 2:4 weights of 16 bits are multiplied by cuSPARSELt, where it is found and takes the shape; below by our own kernels. A
-    /// result then differs in its last bits from the one of a smaller batch. 0 for our own kernels always.
+    /// From this many inputs on, 2:4 layers of 16-bit values are multiplied by cuSPARSELt and cuBLASLt, where both are found and the shape is of multiples of 16;
+    /// below, and otherwise, by our own kernels. The libraries' forms of a layer are made when the first such batch comes, and take as much memory
+    /// again. A result then differs in its last bits from the one of a smaller batch. 0 for our own kernels always.
     /// </summary>
     /// <value>The default is 128.</value>
     public int LibraryBatch { get; init; } = 128;

@@ -1,3 +1,4 @@
+using Armor.Cuda.Devices;
 using Armor.Cuda.Kernels;
 using Armor.Cuda.Tests.Emulation;
 using Armor.KernelConformance;
@@ -96,6 +97,37 @@ internal class EmulatedKernelTests
         weight.Multiply(input, 3, output);
         Assert.That(output[16..32], Has.None.Matches<float>(float.IsFinite));
         Assert.That(output[..16].Concat(output[32..]), Is.EqualTo(expected[..16].Concat(expected[32..])));
+    }
+
+    [Test]
+    public void RecordedProductsGiveTheSame()
+    {
+        using var driver = Driver();
+        using var backend = Backend(driver);
+        using var weight = (CudaWeight)backend.PrepareLayer(Generators.RandomLayer(160, 320, 32, 64, 1), TensorElementType.BFloat16);
+        var expected = new float[3 * 160];
+        weight.Multiply(Generators.Values(new Random(5), 3 * 320), 3, expected);
+        var run = backend.Enter();
+        try
+        {
+            // The input is still where the product before has put it.
+            var input = run.Scratch(ScratchUse.Input, 3 * 320 * sizeof(float));
+            using var output = run.Device.Allocate(3 * 160 * sizeof(float));
+            using var graph = CudaGraph.Capture(run.Device, run.Stream, () => weight.Product.Multiply(run, input.Address, 3, output.Address));
+            var staging = run.Staging(output.Bytes);
+            foreach (var round in Enumerable.Range(0, 2))
+            {
+                output.Fill(0xFF, run.Stream);
+                graph.Launch(run.Stream);
+                output.CopyTo(staging, output.Bytes, run.Stream);
+                run.Stream.Synchronize();
+                Assert.That(staging.AsSpan<float>(expected.Length).ToArray(), Is.EqualTo(expected));
+            }
+        }
+        finally
+        {
+            backend.Leave();
+        }
     }
 
     [TestCase(4096, 4096, 132, 8)]

@@ -37,6 +37,8 @@ public class KernelCompilationTests
             var expected = arguments switch
             {
                 nameof(ProductArguments) => System.Runtime.CompilerServices.Unsafe.SizeOf<ProductArguments>(),
+                nameof(ExpandArguments) => System.Runtime.CompilerServices.Unsafe.SizeOf<ExpandArguments>(),
+                nameof(ConvertArguments) => System.Runtime.CompilerServices.Unsafe.SizeOf<ConvertArguments>(),
                 nameof(InputArguments) => System.Runtime.CompilerServices.Unsafe.SizeOf<InputArguments>(),
                 _ => System.Runtime.CompilerServices.Unsafe.SizeOf<RowArguments>(),
             };

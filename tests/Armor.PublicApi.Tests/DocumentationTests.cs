@@ -21,6 +21,7 @@ public sealed partial class DocumentationTests
         using Armor.Core.Evaluation.Tasks.Results;
         using Armor.Core.Evaluation.Tasks.Scoring;
         using Armor.Core.Pruning;
+        using Armor.Cuda;
         using Armor.Onnx;
         using Armor.Onnx.Calibration;
         using Armor.Onnx.Export;

@@ -7,6 +7,7 @@ internal sealed unsafe class CudaDriver : ICudaDriver
 {
     private const int ProgrammaticStreamSerialization = 6; // CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION
     private const uint NonBlockingStream = 1;
+    private const int CaptureOfThisThread = 1; // CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
 
     private readonly delegate* unmanaged<uint, int> _init;
     private readonly delegate* unmanaged<int*, int> _driverGetVersion;
@@ -40,6 +41,12 @@ internal sealed unsafe class CudaDriver : ICudaDriver
     private readonly delegate* unmanaged<nint*, nint, byte*, int> _moduleGetFunction;
     private readonly delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int> _launchKernel;
     private readonly delegate* unmanaged<LaunchConfiguration*, nint, void**, void**, int> _launchKernelEx;
+    private readonly delegate* unmanaged<nint, int, int> _streamBeginCapture;
+    private readonly delegate* unmanaged<nint, nint*, int> _streamEndCapture;
+    private readonly delegate* unmanaged<nint*, nint, ulong, int> _graphInstantiate;
+    private readonly delegate* unmanaged<nint, nint, int> _graphLaunch;
+    private readonly delegate* unmanaged<nint, int> _graphDestroy;
+    private readonly delegate* unmanaged<nint, int> _graphExecutableDestroy;
     private readonly delegate* unmanaged<int, byte**, int> _getErrorName;
     private readonly delegate* unmanaged<int, byte**, int> _getErrorString;
 
@@ -78,6 +85,12 @@ internal sealed unsafe class CudaDriver : ICudaDriver
         _moduleUnload = (delegate* unmanaged<nint, int>)Export("cuModuleUnload");
         _moduleGetFunction = (delegate* unmanaged<nint*, nint, byte*, int>)Export("cuModuleGetFunction");
         _launchKernel = (delegate* unmanaged<nint, uint, uint, uint, uint, uint, uint, uint, nint, void**, void**, int>)Export("cuLaunchKernel");
+        _streamBeginCapture = (delegate* unmanaged<nint, int, int>)Export("cuStreamBeginCapture_v2");
+        _streamEndCapture = (delegate* unmanaged<nint, nint*, int>)Export("cuStreamEndCapture");
+        _graphInstantiate = (delegate* unmanaged<nint*, nint, ulong, int>)Export("cuGraphInstantiateWithFlags");
+        _graphLaunch = (delegate* unmanaged<nint, nint, int>)Export("cuGraphLaunch");
+        _graphDestroy = (delegate* unmanaged<nint, int>)Export("cuGraphDestroy");
+        _graphExecutableDestroy = (delegate* unmanaged<nint, int>)Export("cuGraphExecDestroy");
         _getErrorName = (delegate* unmanaged<int, byte**, int>)Export("cuGetErrorName");
         _getErrorString = (delegate* unmanaged<int, byte**, int>)Export("cuGetErrorString");
 
@@ -247,6 +260,30 @@ internal sealed unsafe class CudaDriver : ICudaDriver
         };
         return _launchKernelEx(&configuration, function, arguments, null);
     }
+
+    public int StreamBeginCapture(nint stream) => _streamBeginCapture(stream, CaptureOfThisThread);
+
+    public int StreamEndCapture(nint stream, out nint graph)
+    {
+        fixed (nint* p = &graph)
+        {
+            return _streamEndCapture(stream, p);
+        }
+    }
+
+    public int GraphInstantiate(out nint executable, nint graph)
+    {
+        fixed (nint* p = &executable)
+        {
+            return _graphInstantiate(p, graph, 0);
+        }
+    }
+
+    public int GraphLaunch(nint executable, nint stream) => _graphLaunch(executable, stream);
+
+    public int GraphDestroy(nint graph) => _graphDestroy(graph);
+
+    public int GraphExecutableDestroy(nint executable) => _graphExecutableDestroy(executable);
 
     public string Describe(int status)
     {

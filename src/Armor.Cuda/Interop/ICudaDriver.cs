@@ -69,6 +69,19 @@ internal unsafe interface ICudaDriver
     /// <summary>cuLaunchKernelEx where the kernel may begin before the one in front of it has ended, else cuLaunchKernel.</summary>
     int Launch(nint function, LaunchShape shape, nint stream, void** arguments, bool mayBeginEarly);
 
+    /// <summary>From here on this thread's work in the stream is recorded and not done.</summary>
+    int StreamBeginCapture(nint stream);
+
+    int StreamEndCapture(nint stream, out nint graph);
+
+    int GraphInstantiate(out nint executable, nint graph);
+
+    int GraphLaunch(nint executable, nint stream);
+
+    int GraphDestroy(nint graph);
+
+    int GraphExecutableDestroy(nint executable);
+
     /// <summary>A status's name and meaning.</summary>
     string Describe(int status);
 }

@@ -89,9 +89,18 @@ internal sealed class LibrarySearch(IReadOnlyList<string> folders, string? pytho
         catch (Exception exception) when (exception is DllNotFoundException or BadImageFormatException or FileLoadException)
         {
             handle = 0;
-            tried.Add($"{file}: {exception.Message.ReplaceLineEndings(" ").Trim()}");
+            tried.Add(Reason(file, exception.Message));
             return false;
         }
+    }
+
+    /// <summary>What the system says, without the runtime's advice around it.</summary>
+    private static string Reason(string file, string message)
+    {
+        const string advice = "LD_DEBUG environment variable:";
+        var start = message.IndexOf(advice, StringComparison.Ordinal);
+        var reason = (start < 0 ? message : message[(start + advice.Length)..]).ReplaceLineEndings(" ").Trim();
+        return reason.StartsWith(file, StringComparison.Ordinal) ? reason : $"{file}: {reason}";
     }
 
     private IEnumerable<string> Folders()

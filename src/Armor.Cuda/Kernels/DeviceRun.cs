@@ -148,4 +148,16 @@ internal enum ScratchUse
 
     /// <summary>Counts which block of a row block comes last.</summary>
     Tickets,
+
+    /// <summary>Inputs of 16 bits for NVIDIA's libraries.</summary>
+    LibraryInput,
+
+    /// <summary>After B, 16 bits.</summary>
+    LibraryInner,
+
+    /// <summary>After the core, 16 bits.</summary>
+    LibraryOutput,
+
+    /// <summary>What NVIDIA's libraries want beside.</summary>
+    Workspace,
 }

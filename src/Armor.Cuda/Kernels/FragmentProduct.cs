@@ -1,6 +1,7 @@
 using System.Numerics;
 using Armor.Cuda.Devices;
 using Armor.Cuda.Packing;
+using Armor.Cuda.Prefill;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Kernels;
@@ -28,6 +29,7 @@ internal sealed class FragmentProduct : DeviceProduct
     private RowMatrix? _outputRows;
     private int _inputBlock;
     private int _outputBlock;
+    private LibraryProduct? _library;
 
     private FragmentProduct(string form, TensorElementType type)
     {
@@ -43,16 +45,72 @@ internal sealed class FragmentProduct : DeviceProduct
             new FragmentProduct("dense", type) { Rows = source.Rows, Columns = source.Columns, Splits = SplitsOf(run, source.Rows, source.Columns, splits) },
             product => product._weight = product.Own(run.Upload(new DenseFragments(source, type), cancellationToken)));
 
-    public static FragmentProduct OfLayer(DeviceRun run, ArmorLayer layer, TensorElementType type, int? splits, CancellationToken cancellationToken)
+    public static FragmentProduct OfLayer(
+        DeviceRun run, ArmorLayer layer, TensorElementType type, int? splits, (PrefillLibraries Libraries, int Batch)? prefill, CancellationToken cancellationToken)
         => Made(
             new FragmentProduct(layer.Core.IsQuantised ? "int8" : "sparse", type)
             {
-                Rows = layer.Rows, Columns = layer.Columns, Splits = SplitsOf(run, layer.Rows, layer.Columns, splits),
+                Rows = layer.Rows, Columns = layer.Columns, Splits = SplitsOf(run, layer.Rows, layer.Columns, splits), Prefill = prefill,
             },
             product => product.Fill(run, layer, cancellationToken));
 
+    /// <summary>A weight of parts that are packed already, in fragments: for measurements.</summary>
+    /// <param name="run">Takes them to the device.</param>
+    /// <param name="form">sparse, int8 or dense.</param>
+    /// <param name="shape">Rows, columns and block sizes; 1 for none.</param>
+    /// <param name="type">BFloat16 or Float16.</param>
+    /// <param name="splits">Null for the best by rule.</param>
+    /// <param name="weight">Core or dense weight.</param>
+    /// <param name="inputWrapper">B; null for none.</param>
+    /// <param name="outputWrapper">A; null for none.</param>
+    public static FragmentProduct OfParts(
+        DeviceRun run, string form, KernelShape shape, TensorElementType type, int? splits, IPackedParts weight, IPackedParts? inputWrapper, IPackedParts? outputWrapper)
+        => Made(
+            new FragmentProduct(form, type) { Rows = shape.Rows, Columns = shape.Columns, Splits = SplitsOf(run, shape.Rows, shape.Columns, splits) },
+            product =>
+            {
+                product._weight = product.Own(run.Upload(weight, default));
+                product._inputBlock = shape.InputBlock;
+                product._outputBlock = shape.OutputBlock;
+                product._inputFragments = inputWrapper is null ? null : product.Own(run.Upload(inputWrapper, default));
+                product._outputFragments = outputWrapper is null ? null : product.Own(run.Upload(outputWrapper, default));
+            });
+
+    /// <summary>NVIDIA's libraries for large batches, and from which on; null for none.</summary>
+    public (PrefillLibraries Libraries, int Batch)? Prefill { get; init; }
+
+    /// <summary>sparse, int8 or dense.</summary>
+    public string Form => _form;
+
+    /// <summary>The type of inputs and wrappers.</summary>
+    public TensorElementType Type => _type;
+
+    /// <summary>bf16 or f16, as kernels are called.</summary>
+    public string TypeName => _type == TensorElementType.BFloat16 ? "bf16" : "f16";
+
+    /// <summary>The core or dense weight.</summary>
+    public nint Weight => _weight!.Address;
+
+    /// <summary>B in fragments and its block size; null where there is none.</summary>
+    public (nint Address, int Block)? InputFragments => _inputFragments is null ? null : (_inputFragments.Address, _inputBlock);
+
+    /// <summary>A in fragments and its block size; null where there is none.</summary>
+    public (nint Address, int Block)? OutputFragments => _outputFragments is null ? null : (_outputFragments.Address, _outputBlock);
+
+    /// <summary>Whether a large batch goes to NVIDIA's libraries: a core with wrappers of fragments or none, and a shape that they take.</summary>
+    public bool FitsLibraries => _form != "dense" && _inputRows is null && _outputRows is null
+        && Rows % SparseLtPlan.SparseMultiple == 0 && Columns % SparseLtPlan.SparseMultiple == 0;
+
     public override void Multiply(DeviceRun run, nint input, int batch, nint output)
     {
+        if (Prefill is { } prefill && batch >= prefill.Batch && FitsLibraries)
+        {
+            // Made from what is on the device when first wanted: many weights never see a large batch.
+            _library ??= new LibraryProduct(run, prefill.Libraries, this);
+            _library.Multiply(run, input, batch, output);
+            return;
+        }
+
         for (var first = 0; first < batch; first += MostInputs)
         {
             MultiplyPiece(
@@ -170,8 +228,6 @@ internal sealed class FragmentProduct : DeviceProduct
         });
         _outputRows?.Multiply(run, sums, batch, output);
     }
-
-    private string TypeName => _type == TensorElementType.BFloat16 ? "bf16" : "f16";
 
     /// <summary>Brings inputs into the order of fragments.</summary>
     private nint Arrange(DeviceRun run, nint input, int batch, int steps)

@@ -11,7 +11,8 @@ namespace Armor.Cuda.Kernels;
 internal readonly record struct RowMatrix(string Kernel, RowArguments Arguments)
 {
     private const uint RowsPerBlock = 4;
-    private const int MostInputs = 65535; // the grid's second dimension
+    private const int InputsPerWarp = 4; // RowInputs of rows.cu
+    private const int MostInputs = 65535 * InputsPerWarp; // the grid's second dimension
 
     public static RowMatrix Of(DeviceRun run, DeviceProduct owner, DenseWeightSource source, CancellationToken cancellationToken) => new(
         KernelNames.RowsDense,
@@ -52,8 +53,9 @@ internal readonly record struct RowMatrix(string Kernel, RowArguments Arguments)
             var arguments = Arguments;
             arguments.Input = input + ((nint)first * Arguments.Columns * sizeof(float));
             arguments.Output = output + ((nint)first * Arguments.Rows * sizeof(float));
+            arguments.Batch = Math.Min(MostInputs, batch - first);
             var blocks = ((uint)Arguments.Rows + RowsPerBlock - 1) / RowsPerBlock;
-            run.Launch(Kernel, blocks, (uint)Math.Min(MostInputs, batch - first), 1, RowsPerBlock * 32, arguments);
+            run.Launch(Kernel, blocks, (uint)((arguments.Batch + InputsPerWarp - 1) / InputsPerWarp), 1, RowsPerBlock * 32, arguments);
         }
     }
 }

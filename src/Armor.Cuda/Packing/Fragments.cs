@@ -1,7 +1,7 @@
 namespace Armor.Cuda.Packing;
 
 /// <summary>
-/// The order in which the tensor cores' fragments want a matrix, as decode.cu reads it. A tile is 16 rows; a lane is g = lane / 4 and t = lane % 4 and
+/// The order in which the tensor cores' fragments want a matrix, as forms.cuh describes it. A tile is 16 rows; a lane is g = lane / 4 and t = lane % 4 and
 /// holds rows g and g + 8 (PTX ISA, fragments of mma.m16n8k16 and mma.sp.m16n8k32).
 /// </summary>
 internal static class Fragments

@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
 using Armor.Cuda.Interop;
+using Armor.Cuda.Kernels;
 
 namespace Armor.Cuda.Tests.Emulation;
 
@@ -25,6 +26,8 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
     private readonly Dictionary<nint, nuint> _hostAllocations = [];
     private readonly Dictionary<nint, string> _functions = [];
     private readonly HashSet<nint> _handles = [];
+    private readonly Dictionary<nint, List<Func<int>>> _graphs = [];
+    private List<Func<int>>? _captured;
     private long _lastHandle = 1000;
     private nint _library;
     private string _message = "";
@@ -265,6 +268,29 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
             return InvalidValue;
         }
 
+        if (_captured is not null)
+        {
+            // A launch copies its arguments.
+            var size = KernelNames.All.Single(kernel => kernel.Name == _functions[function]).Arguments switch
+            {
+                nameof(ProductArguments) => sizeof(ProductArguments),
+                nameof(InputArguments) => sizeof(InputArguments),
+                nameof(RowArguments) => sizeof(RowArguments),
+                nameof(ExpandArguments) => sizeof(ExpandArguments),
+                _ => sizeof(ConvertArguments),
+            };
+            var copy = new ReadOnlySpan<byte>(arguments[0], size).ToArray();
+            _captured.Add(() =>
+            {
+                fixed (void* p = copy)
+                {
+                    var parameter = p;
+                    return Launch(function, shape, stream, &parameter, mayBeginEarly);
+                }
+            });
+            return 0;
+        }
+
         Launches.Add(_functions[function]);
         var error = stackalloc byte[256];
         ((delegate* unmanaged<void*, uint, uint, uint, uint, uint, byte*, void>)function)(arguments[0], shape.X, shape.Y, shape.Z, shape.Threads, ++_launches, error);
@@ -277,6 +303,34 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
 
         return 0;
     }
+
+    public int StreamBeginCapture(nint stream)
+    {
+        _captured = [];
+        return 0;
+    }
+
+    public int StreamEndCapture(nint stream, out nint graph)
+    {
+        _ = Create(out graph);
+        _graphs[graph] = _captured!;
+        _captured = null;
+        return 0;
+    }
+
+    public int GraphInstantiate(out nint executable, nint graph)
+    {
+        _ = Create(out executable);
+        _graphs[executable] = _graphs[graph];
+        return 0;
+    }
+
+    public int GraphLaunch(nint executable, nint stream)
+        => _handles.Contains(executable) ? _graphs[executable].Select(launch => launch()).FirstOrDefault(status => status != 0) : InvalidValue;
+
+    public int GraphDestroy(nint graph) => Destroy(graph);
+
+    public int GraphExecutableDestroy(nint executable) => Destroy(executable);
 
     public string Describe(int status) => status switch
     {

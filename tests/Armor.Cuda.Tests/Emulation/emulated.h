@@ -41,6 +41,9 @@ inline u32 pack(Float16, float low, float high)
     return emulator::to_float16(low) | static_cast<u32>(emulator::to_float16(high)) << 16;
 }
 
+inline float unpack(BFloat16, u16 half) { return emulator::from_bfloat16(half); }
+inline float unpack(Float16, u16 half) { return emulator::from_float16(half); }
+
 inline float bits_to_float(u32 bits)
 {
     float value;

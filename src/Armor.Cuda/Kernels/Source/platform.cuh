@@ -133,6 +133,20 @@ ARMOR_DEVICE u32 pack(Float16, float low, float high)
     return packed;
 }
 
+ARMOR_DEVICE float unpack(BFloat16, u16 half)
+{
+    float value;
+    asm("mov.b32 %0, %1;" : "=f"(value) : "r"(static_cast<u32>(half) << 16));
+    return value;
+}
+
+ARMOR_DEVICE float unpack(Float16, u16 half)
+{
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(half));
+    return value;
+}
+
 ARMOR_DEVICE float bits_to_float(u32 bits)
 {
     float value;

@@ -1,4 +1,4 @@
-// The plain forms: float32 values, a warp a row and an input. For float32 weights, other patterns than 2:4, and wrappers whose blocks no fragment fits.
+// The plain forms: float32 values, a warp a row and four inputs. For float32 weights, other patterns than 2:4, and wrappers whose blocks no fragment fits.
 
 /// Arguments of a product row by row.
 struct RowArguments
@@ -13,7 +13,10 @@ struct RowArguments
     int group_kept;             // N
     int group;                  // M
     int block;                  // b
+    int batch;
 };
+
+constexpr int RowInputs = 4;
 
 ARMOR_DEVICE float sum_of_warp(float value)
 {
@@ -40,20 +43,37 @@ ARMOR_DEVICE void row_product(const RowArguments& a)
     }
 
     const int first = Kind == 2 ? row / a.block * a.block : 0;
-    const float* x = a.input + static_cast<u64>(ARMOR_BLOCK_Y) * a.columns + first;
+    const int first_input = ARMOR_BLOCK_Y * RowInputs;
+    const int inputs = a.batch - first_input < RowInputs ? a.batch - first_input : RowInputs;
+    const float* x = a.input + static_cast<u64>(first_input) * a.columns + first;
     const float* values = a.values + static_cast<u64>(row) * a.kept;
     const u8* offsets = a.offsets + static_cast<u64>(row) * a.kept;
-    float sum = 0;
+    float sums[RowInputs] = {};
     for (int k = lane; k < a.kept; k += 32)
     {
         int column = Kind == 1 ? k / a.group_kept * a.group + offsets[k] : k;
-        sum += values[k] * load_input(x + column);
+        float value = values[k];
+#pragma unroll
+        for (int i = 0; i < RowInputs; i++)
+        {
+            if (i < inputs)
+            {
+                sums[i] += value * load_input(x + static_cast<u64>(i) * a.columns + column);
+            }
+        }
     }
 
-    sum = sum_of_warp(sum);
-    if (lane == 0)
+#pragma unroll
+    for (int i = 0; i < RowInputs; i++)
     {
-        a.output[static_cast<u64>(ARMOR_BLOCK_Y) * a.rows + row] = sum;
+        if (i < inputs)
+        {
+            float sum = sum_of_warp(sums[i]);
+            if (lane == 0)
+            {
+                a.output[static_cast<u64>(first_input + i) * a.rows + row] = sum;
+            }
+        }
     }
 }
 
