@@ -41,12 +41,18 @@ internal static class ModelTable
 
         NativeHeap.KeepSmall();
         string folder = Path.Combine(options["folder"], $"armor-model-1b-{Environment.ProcessId}");
+        Console.CancelKeyPress += (_, _) => Delete();
         try
         {
             Measure(folder, int.Parse(options["threads"]), int.Parse(options["prompt"]), double.Parse(options["seconds"]));
             return 0;
         }
         finally
+        {
+            Delete();
+        }
+
+        void Delete()
         {
             if (Directory.Exists(folder))
             {
