@@ -11,12 +11,22 @@ internal static unsafe class TensorMemory
     /// <summary>Bytes of a piece that is worth a call and little beside a weight.</summary>
     public const int PieceBytes = 1 << 24;
 
+    // libtorch's own on the CPU.
+    private const int Alignment = 64;
+
     /// <summary>Elements first .. first + count of a float32 tensor, row-major.</summary>
     public static Span<float> Floats(Tensor tensor, long first, int count)
     {
         using var scope = TorchSharp.torch.NewDisposeScope();
         return new Span<float>(CoreSystems.Pointer(tensor.view(-1).narrow(0, first, count)), count);
     }
+
+    /// <summary>
+    /// A contiguous float32 tensor, or a copy of it where it begins at an address that libtorch would not have chosen, as one around a managed array may: its
+    /// products round by alignment, and equal input is to give equal bytes.
+    /// </summary>
+    public static Tensor Aligned(Tensor tensor) =>
+        tensor.device_type != DeviceType.CPU || (nuint)CoreSystems.Pointer(tensor) % Alignment == 0 ? tensor : tensor.clone();
 
     /// <summary>The sum of the products of two contiguous float32 tensors of one shape, float32 products summed in float64, in one pass.</summary>
     public static double Inner(Tensor a, Tensor b)

@@ -44,6 +44,7 @@ internal sealed class PruningInput : IDisposable
         NoteDead(own, statistics, notes);
         int exponent = Exponent(own.abs().max().ToDouble());
         Tensor w = (exponent == 0 ? own : own.to(float64).Times(Math.ScaleB(1, -exponent))).to(float32).contiguous();
+        w = TensorMemory.Aligned(w);
         int inputs = Exponent(statistics.Diagonal.mean().ToDouble());
         bool asTheyAre = inputs == 0 && exponent == 0 && statistics.Diagonal.device.ToString() == device.ToString();
         return new PruningInput(w.alias(), exponent, statistics, asTheyAre ? null : Scaled(statistics, device, -inputs, -exponent));

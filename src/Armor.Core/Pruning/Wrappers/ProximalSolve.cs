@@ -23,7 +23,7 @@ internal static class ProximalSolve
     {
         using var scope = NewDisposeScope();
         (Tensor system, Tensor epsilon) = Regularised(gram);
-        Tensor x = linalg.solve(system, right.to(float64).Plus(epsilon * old.to(float64))).to(old.dtype);
+        Tensor x = SmallSystems.Solve(system, right.to(float64).Plus(epsilon * old.to(float64))).to(old.dtype);
         Tensor usable = x.isfinite().all(2, keepdim: true).all(1, keepdim: true);
         return where(usable, x, old).contiguous().MoveToOuterDisposeScope();
     }
@@ -33,7 +33,7 @@ internal static class ProximalSolve
     {
         using var scope = NewDisposeScope();
         (Tensor system, _) = Regularised(gram);
-        return linalg.inv(system).MoveToOuterDisposeScope();
+        return SmallSystems.Inverse(system).MoveToOuterDisposeScope();
     }
 
     private static (Tensor System, Tensor Epsilon) Regularised(Tensor gram)

@@ -42,6 +42,6 @@ internal static class WrapperSystems
         Tensor blocks = symmetric.to(float64);
         Tensor diagonal = blocks.diagonal(dim1: 1, dim2: 2);
         Tensor ridge = diagonal.Times(HessianRidge).Plus(diagonal.mean().Times(1e-12)).Plus(1e-30);
-        return linalg.inv(blocks.Plus(diag_embed(ridge))).MoveToOuterDisposeScope();
+        return SmallSystems.Inverse(blocks.Plus(diag_embed(ridge))).MoveToOuterDisposeScope();
     }
 }
