@@ -4,7 +4,7 @@ using static TorchSharp.torch;
 namespace Armor.Core;
 
 /// <summary>
-/// Sums and products with numbers. TorchSharp 0.107 turns a number, and the factor hidden in tensor + tensor, into a temporary
+/// Sums and products with numbers, and tensors of one number read. TorchSharp 0.107 turns a number, and the factor hidden in tensor + tensor, into a temporary
 /// <see cref="Scalar"/> whose finalizer may free it while the native call still reads it: whenever another thread sets off a collection in that
 /// moment, the result is an exception, or wrong. Here every scalar outlives its call. BannedSymbols.txt keeps the other forms out.
 /// </summary>
@@ -12,6 +12,27 @@ internal static class TensorArithmetic
 {
     private static readonly Scalar One = 1.ToScalar();
     private static readonly Scalar Zero = 0.ToScalar();
+
+    /// <summary>The value of a tensor of one number.</summary>
+    public static double ToNumber(this Tensor a)
+    {
+        using Scalar scalar = a.ToScalar();
+        return scalar.ToDouble();
+    }
+
+    /// <summary>The value of a tensor of one whole number.</summary>
+    public static long ToInteger(this Tensor a)
+    {
+        using Scalar scalar = a.ToScalar();
+        return scalar.ToInt64();
+    }
+
+    /// <summary>The value of a tensor of one truth value.</summary>
+    public static bool IsTrue(this Tensor a)
+    {
+        using Scalar scalar = a.ToScalar();
+        return scalar.ToBoolean();
+    }
 
     /// <summary>a + b.</summary>
     public static Tensor Plus(this Tensor a, Tensor b) => a.add(b, One);
@@ -122,7 +143,7 @@ internal static class TensorArithmetic
         {
             using var scope = NewDisposeScope();
             long count = Math.Min(InnerRows, a.shape[0] - first);
-            sum += (a.narrow(0, first, count) * b.narrow(0, first, count)).sum(float64).ToDouble();
+            sum += (a.narrow(0, first, count) * b.narrow(0, first, count)).sum(float64).ToNumber();
         }
 
         return sum;

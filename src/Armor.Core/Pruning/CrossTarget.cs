@@ -24,7 +24,7 @@ internal static class CrossTarget
         Tensor weight, Tensor secondMoment, Tensor crossMoment, double damping, Tensor? residualMoment = null, double correction = 0)
     {
         using var scope = NewDisposeScope();
-        double mean = secondMoment.diagonal().to(float64).mean().ToDouble();
+        double mean = secondMoment.diagonal().to(float64).mean().ToNumber();
         if (mean <= 0)
         {
             // No input ever came: any weight has the same output, and W is the natural one.
@@ -53,7 +53,7 @@ internal static class CrossTarget
             target.narrow(0, start, count).copy_(BlockedCholesky.Solve(factor, right.t()).t());
         }
 
-        return target.sum().isfinite().ToBoolean() ? target.MoveToOuterDisposeScope() : null;
+        return target.sum().isfinite().IsTrue() ? target.MoveToOuterDisposeScope() : null;
     }
 
     // X·C in float64, C strip by strip where it would have to be converted.

@@ -42,10 +42,10 @@ internal sealed class PruningInput : IDisposable
         using var scope = NewDisposeScope();
         Tensor own = weight.to(device);
         NoteDead(own, statistics, notes);
-        int exponent = Exponent(own.abs().max().ToDouble());
+        int exponent = Exponent(own.abs().max().ToNumber());
         Tensor w = (exponent == 0 ? own : own.to(float64).Times(Math.ScaleB(1, -exponent))).to(float32).contiguous();
         w = TensorMemory.Aligned(w);
-        int inputs = Exponent(statistics.Diagonal.mean().ToDouble());
+        int inputs = Exponent(statistics.Diagonal.mean().ToNumber());
         bool asTheyAre = inputs == 0 && exponent == 0 && statistics.Diagonal.device.ToString() == device.ToString();
         return new PruningInput(w.alias(), exponent, statistics, asTheyAre ? null : Scaled(statistics, device, -inputs, -exponent));
     }
@@ -81,7 +81,7 @@ internal sealed class PruningInput : IDisposable
         }
 
         using var scope = NewDisposeScope();
-        long bad = weight.to(float32).isfinite().logical_not().sum().ToInt64();
+        long bad = weight.to(float32).isfinite().logical_not().sum().ToInteger();
         if (bad > 0)
         {
             throw new ArgumentException($"{name}: expected finite values; found {bad} that are NaN, infinite or beyond float32.", nameof(weight));
@@ -131,8 +131,8 @@ internal sealed class PruningInput : IDisposable
     private static void NoteDead(Tensor weight, ActivationStatistics statistics, List<string> notes)
     {
         long inputs = weight.shape[1];
-        long deadInputs = statistics.Diagonal.IsZero().sum().ToInt64();
-        long deadRows = weight.NonZero().any(1).logical_not().sum().ToInt64();
+        long deadInputs = statistics.Diagonal.IsZero().sum().ToInteger();
+        long deadRows = weight.NonZero().any(1).logical_not().sum().ToInteger();
         if (deadInputs == inputs)
         {
             notes.Add("Every input was zero on the calibration tokens: all inputs were taken to be alike and uncorrelated.");

@@ -50,7 +50,6 @@ public sealed class CommandErrorTests
     [TestCase("prune MODEL --out OUT --calibration TEXT --samples 0", "--samples")]
     [TestCase("prune MODEL --out OUT --calibration TEXT --seed x", "--seed")]
     [TestCase("export MODEL --format dense", "--out")]
-    [TestCase("export MODEL --format onnx --out OUT", "onnx")]
     [TestCase("inspect", "MODEL")]
     [TestCase("demo --model MODEL", "--calibration")]
     [TestCase("generate MODEL", "--prompt")]

@@ -121,7 +121,7 @@ public sealed class BadInputTests
 
     private sealed record Problem(Tensor W, Tensor H, Tensor C, long Tokens)
     {
-        public bool HasEnergy => H.diagonal().sum().ToDouble() > 0 && W.abs().sum().ToDouble() > 0;
+        public bool HasEnergy => H.diagonal().sum().ToNumber() > 0 && W.abs().sum().ToNumber() > 0;
 
         public static Problem Create(string name)
         {
@@ -179,8 +179,8 @@ public sealed class BadInputTests
         public (double Found, double Start) Losses(PrunedWeight pruned, ArmorPrunerOptions options, bool cross)
         {
             // Powers of two, as the numbers would leave float64 where they are squared twice.
-            double scaleW = Power(W.abs().max().ToDouble());
-            double scaleH = Power(H.diagonal().mean().ToDouble());
+            double scaleW = Power(W.abs().max().ToNumber());
+            double scaleH = Power(H.diagonal().mean().ToNumber());
             Matrix<double> w = Matrix<double>.Build.DenseOfArray(Matrices.FromTensor(W)) / scaleW;
             Matrix<double> h = Matrix<double>.Build.DenseOfArray(Matrices.FromTensor(H)) / scaleH;
             Matrix<double> c = Matrix<double>.Build.DenseOfArray(Matrices.FromTensor(C)) / scaleH;

@@ -115,7 +115,7 @@ internal static class Matrices
         {
             for (int j = i / size * size; j < (i / size * size) + size; j++)
             {
-                result[i, j] = blocks is null ? 1 : blocks[i / size, i % size, j % size].ToDouble();
+                result[i, j] = blocks is null ? 1 : blocks[i / size, i % size, j % size].ToNumber();
             }
         }
 

@@ -90,7 +90,7 @@ internal static class SparseGpt
             {
                 Tensor inverse = linalg.inv(h);
                 Tensor factor = linalg.cholesky(inverse.Plus(inverse.t()).Times(0.5)).t();
-                if (factor.isfinite().all().ToBoolean())
+                if (factor.isfinite().all().IsTrue())
                 {
                     return (factor.contiguous().MoveToOuterDisposeScope(), used);
                 }

@@ -50,10 +50,10 @@ internal sealed class SeparableCycle : IAlternatingCycle, IDisposable
         Tensor h = hessians.Of(context.Loss, factorization.Columns, factorization.InputBlockSize).to(float64);
         Tensor weighted = bmm(b, h);
         gram = gram.to(float64);
-        double loss = total - (weighted * (right.to(float64).Times(2) - bmm(gram, b))).sum().ToDouble();
+        double loss = total - (weighted * (right.to(float64).Times(2) - bmm(gram, b))).sum().ToNumber();
 
         // Where factors are large and cancel, so do these sums, and their float32 systems with them: then only the product itself tells the loss.
-        double summed = (weighted.abs() * bmm(gram.abs(), b.abs())).sum().ToDouble();
+        double summed = (weighted.abs() * bmm(gram.abs(), b.abs())).sum().ToNumber();
         return Float32 * summed <= Trusted * loss ? loss : context.Loss.Value(context.Target - factorization.Product());
     }
 

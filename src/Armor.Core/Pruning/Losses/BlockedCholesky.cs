@@ -37,7 +37,7 @@ internal static class BlockedCholesky
             square.copy_(factor);
             if (rest == 0)
             {
-                return factor.isfinite().all().ToBoolean();
+                return factor.isfinite().all().IsTrue();
             }
 
             // P = A₂₁·L₁₁⁻ᵀ, then A₂₂ −= P·Pᵀ, of which the lower half is enough.

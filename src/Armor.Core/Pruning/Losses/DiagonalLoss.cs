@@ -25,7 +25,7 @@ public sealed class DiagonalLoss : IProxyLoss, IDisposable
     public double Value(Tensor error)
     {
         using var scope = NewDisposeScope();
-        return (error * error).sum(0, type: float64).mul(weights.to(float64)).sum().ToDouble();
+        return (error * error).sum(0, type: float64).mul(weights.to(float64)).sum().ToNumber();
     }
 
     /// <inheritdoc/>

@@ -18,12 +18,12 @@ internal static class HessianConditioning
 
         using var scope = NewDisposeScope();
         Tensor h = meanSquares.to(float64);
-        if (!h.isfinite().all().ToBoolean() || h.Negative().any().ToBoolean())
+        if (!h.isfinite().all().IsTrue() || h.Negative().any().IsTrue())
         {
             throw new ArgumentException("The input mean squares must be finite and not negative.", nameof(meanSquares));
         }
 
-        double mean = h.mean().ToDouble();
+        double mean = h.mean().ToNumber();
         Tensor usable = mean > 0 ? h.AtLeast(mean * floor) : ones_like(h);
         return usable.MoveToOuterDisposeScope();
     }
@@ -47,7 +47,7 @@ internal static class HessianConditioning
             using var scope = NewDisposeScope();
             Tensor h = Damped(hessian, damping);
             Tensor diagonal = h.diagonal();
-            diagonal.AddInPlace(ones_like(diagonal), -Margin * diagonal.max().ToDouble());
+            diagonal.AddInPlace(ones_like(diagonal), -Margin * diagonal.max().ToNumber());
             if (BlockedCholesky.FactorInPlace(h))
             {
                 break;
@@ -70,7 +70,7 @@ internal static class HessianConditioning
 
         using var scope = NewDisposeScope();
         Tensor sum = hessian.sum(float64);
-        if (!sum.isfinite().ToBoolean())
+        if (!sum.isfinite().IsTrue())
         {
             throw new ArgumentException("The Hessian must be finite.", nameof(hessian));
         }
@@ -88,7 +88,7 @@ internal static class HessianConditioning
         }
 
         Tensor diagonal = hessian.diagonal().to(float64);
-        double mean = diagonal.mean().ToDouble();
+        double mean = diagonal.mean().ToNumber();
         if (mean > 0)
         {
             h.diagonal().copy_(diagonal.Plus(damping * mean));

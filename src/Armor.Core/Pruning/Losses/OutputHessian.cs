@@ -23,7 +23,7 @@ internal sealed class OutputHessian : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(damping);
         using var scope = NewDisposeScope();
         Tensor diagonal = cat([.. gradients.Blocks.Select(block => block.diagonal().to(float64))]);
-        double mean = diagonal.mean().ToDouble();
+        double mean = diagonal.mean().ToNumber();
         Scale = mean * (1 + damping);
         long first = 0;
         blocks = new (long, long, Tensor)[gradients.Blocks.Count];

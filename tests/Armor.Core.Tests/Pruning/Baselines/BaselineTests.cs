@@ -14,7 +14,7 @@ public sealed class BaselineTests
         using var scope = NewDisposeScope();
         Tensor importance = tensor(new float[,] { { 1, 2, 3, 4, 5, 5, 5, 5 }, { 0, 0, 0, 0, 9, 1, 1, 1 } });
         Tensor expected = tensor(new[,] { { false, false, true, true, true, true, false, false }, { true, true, false, false, true, true, false, false } });
-        Assert.That(LargestMask.Largest(importance, default).equal(expected).all().ToBoolean());
+        Assert.That(LargestMask.Largest(importance, default).equal(expected).all().IsTrue());
     }
 
     [Test]
@@ -36,10 +36,10 @@ public sealed class BaselineTests
         using var scope = NewDisposeScope();
         Tensor importance = tensor(new float[,] { { 1, 2, 3, 4, 5, 5 }, { 9, 9, 9, 2, 1, 3 } });
         Tensor ofThree = tensor(new[,] { { false, false, true, false, true, false }, { true, false, false, false, false, true } });
-        Assert.That(LargestMask.Largest(importance, new SparsityPattern(1, 3)).equal(ofThree).all().ToBoolean());
+        Assert.That(LargestMask.Largest(importance, new SparsityPattern(1, 3)).equal(ofThree).all().IsTrue());
         Tensor ofSix = tensor(new[,] { { true, true, true, true, true, true }, { true, true, true, true, false, true } });
         ofSix[0, 0] = false;
-        Assert.That(LargestMask.Largest(importance, new SparsityPattern(5, 6)).equal(ofSix).all().ToBoolean());
+        Assert.That(LargestMask.Largest(importance, new SparsityPattern(5, 6)).equal(ofSix).all().IsTrue());
     }
 
     [TestCase("2:4", 3, 12)]
@@ -56,7 +56,7 @@ public sealed class BaselineTests
         Tensor found = SparseGpt.Prune(Matrices.ToTensor(weight), tensor(h), 0.01, pattern, default).Weight;
         Tensor expected = Matrices.ToTensor(SparseGptReference.Prune(weight, h, 0.01, pattern));
         Assert.That(found.allclose(expected, 1e-3, 1e-4));
-        Assert.That(found.reshape(-1, pattern.Group).ne(0).sum(1).le(pattern.Kept).all().ToBoolean());
+        Assert.That(found.reshape(-1, pattern.Group).ne(0).sum(1).le(pattern.Kept).all().IsTrue());
     }
 
     [Test]
@@ -67,6 +67,6 @@ public sealed class BaselineTests
         h[0, 1] = h[1, 0] = 1.05;
         (Tensor weight, double damping) = SparseGpt.Prune(randn(4, 8), tensor(h), 0.01, default, default);
         Assert.That(damping, Is.EqualTo(0.1).Within(1e-12));
-        Assert.That(weight.isfinite().all().ToBoolean());
+        Assert.That(weight.isfinite().all().IsTrue());
     }
 }

@@ -87,7 +87,7 @@ public sealed class AlternatingCycleTests
         using ArmorFactorization second = first.Clone();
         double expected = one.Step(first, new StepContext(target, plain));
         double found = two.Step(second, new StepContext(target, loss));
-        double difference = (first.Product() - second.Product()).abs().max().ToDouble();
+        double difference = (first.Product() - second.Product()).abs().max().ToNumber();
         first.Dispose();
         Assert.Multiple(() =>
         {

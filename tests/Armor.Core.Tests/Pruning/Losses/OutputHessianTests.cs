@@ -18,7 +18,7 @@ public sealed class OutputHessianTests
         using var gradients = new GradientStatistics(moments, 1);
         using var g = new OutputHessian(gradients, 0);
         Tensor whole = block_diag([.. gradients.Blocks]).to(float64);
-        whole = whole.Over(whole.diagonal().mean().ToDouble());
+        whole = whole.Over(whole.diagonal().mean().ToNumber());
         Tensor x = Matrices.ToTensor(Matrices.Random(random, 15, 4));
         Tensor product = whole.matmul(x.to(float64));
 

@@ -51,7 +51,7 @@ public sealed class ExactSweepTests
         Tensor one = Sweep(problem, loss, 1);
         foreach (int threads in new[] { 2, 3, 8 })
         {
-            Assert.That(Sweep(problem, loss, threads).equal(one).all().ToBoolean(), $"{threads} threads");
+            Assert.That(Sweep(problem, loss, threads).equal(one).all().IsTrue(), $"{threads} threads");
         }
 
         static Tensor Sweep(SweepProblem problem, IProxyLoss loss, int threads)
@@ -105,8 +105,8 @@ public sealed class ExactSweepTests
         }
 
         Tensor first = Sweep(1);
-        Assert.That(Sweep(1).equal(first).all().ToBoolean());
-        Assert.That(Sweep(2).equal(first).all().ToBoolean(), Is.False);
+        Assert.That(Sweep(1).equal(first).all().IsTrue());
+        Assert.That(Sweep(2).equal(first).all().IsTrue(), Is.False);
 
         GC.Collect();
         GC.WaitForPendingFinalizers();
@@ -130,7 +130,7 @@ public sealed class ExactSweepTests
             new ExactSweep { Lanes = lanes }.Step(factorization, context);
             return factorization.Core.clone();
         })];
-        Assert.That(cores, Has.All.Matches<Tensor>(core => core!.equal(cores[0]).all().ToBoolean()));
+        Assert.That(cores, Has.All.Matches<Tensor>(core => core!.equal(cores[0]).all().IsTrue()));
     }
 
     [Test]
@@ -172,7 +172,7 @@ public sealed class ExactSweepTests
                 previous = now;
             }
 
-            Assert.That(factorization.Core.reshape(-1, 4).ne(0).sum(1).le(2).all().ToBoolean());
+            Assert.That(factorization.Core.reshape(-1, 4).ne(0).sum(1).le(2).all().IsTrue());
         }, iter: 60);
 
     [Test]
@@ -185,7 +185,7 @@ public sealed class ExactSweepTests
         using var loss = new DiagonalLoss(ones(problem.Columns));
         using ArmorFactorization factorization = problem.Factorization();
         new ExactSweep().Step(factorization, new StepContext(target, loss));
-        Assert.That(factorization.Core.isfinite().all().ToBoolean());
+        Assert.That(factorization.Core.isfinite().all().IsTrue());
     }
 
     private static void AssertSweepEqualsReference(SweepProblem problem, IProxyLoss loss, double[,] hessian)

@@ -51,10 +51,10 @@ public sealed class OutputGramTests
         using var problem = Weighted.Create(new Random(23), outputBlock, outputs, inputBlock, inputs, weights, SparsityPattern.TwoFour);
         var noise = new AnnealingNoise(0.4f, 0.5f);
         Tensor one = problem.Sweep(noise, 1, LaneCounts[0]);
-        Assert.That(problem.Sweep(default, 1, LaneCounts[0]).equal(one).all().ToBoolean(), Is.False);
+        Assert.That(problem.Sweep(default, 1, LaneCounts[0]).equal(one).all().IsTrue(), Is.False);
         foreach (int lanes in LaneCounts)
         {
-            Assert.That(problem.Sweep(noise, 3, lanes).equal(one).all().ToBoolean(), $"{lanes} lanes");
+            Assert.That(problem.Sweep(noise, 3, lanes).equal(one).all().IsTrue(), $"{lanes} lanes");
         }
     }
 
@@ -86,9 +86,9 @@ public sealed class OutputGramTests
         gram.Sweep(new StepContext(core, new DiagonalLoss(ones(20))), x, null, eye(20), 0, core);
         Assert.Multiple(() =>
         {
-            Assert.That(core[1].equal(factorization.Core[1]).all().ToBoolean());
-            Assert.That(core[0].equal(factorization.Core[0]).all().ToBoolean(), Is.False);
-            Assert.That(core.isfinite().all().ToBoolean());
+            Assert.That(core[1].equal(factorization.Core[1]).all().IsTrue());
+            Assert.That(core[0].equal(factorization.Core[0]).all().IsTrue(), Is.False);
+            Assert.That(core.isfinite().all().IsTrue());
         });
     }
 

@@ -78,7 +78,7 @@ public sealed class PatternSweepTests
                     previous = now;
                 }
 
-                Assert.That(factorization.Core.reshape(-1, pattern.Group).ne(0).sum(1).le(pattern.Kept).all().ToBoolean());
+                Assert.That(factorization.Core.reshape(-1, pattern.Group).ne(0).sum(1).le(pattern.Kept).all().IsTrue());
             },
             iter: 150);
 
@@ -101,7 +101,7 @@ public sealed class PatternSweepTests
             });
             return factorization.Core.clone();
         })];
-        Assert.That(cores, Has.All.Matches<Tensor>(core => core!.equal(cores[0]).all().ToBoolean()));
+        Assert.That(cores, Has.All.Matches<Tensor>(core => core!.equal(cores[0]).all().IsTrue()));
     }
 
     [Test]
@@ -148,7 +148,7 @@ public sealed class PatternSweepTests
             }
 
             Assert.That(previous, Is.LessThan(0.8 * start));
-            Assert.That(factorization.Core.reshape(-1, pattern.Group).ne(0).sum(1).le(pattern.Kept).all().ToBoolean());
+            Assert.That(factorization.Core.reshape(-1, pattern.Group).ne(0).sum(1).le(pattern.Kept).all().IsTrue());
             selector.Dispose();
         }
     }

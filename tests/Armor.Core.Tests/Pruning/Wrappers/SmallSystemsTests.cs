@@ -31,7 +31,7 @@ public sealed class SmallSystemsTests
         using var scope = NewDisposeScope();
         using var generator = new Generator(1);
         Tensor x = randn([count, size, 2 * size], float64, generator: generator);
-        Tensor systems = x.matmul(x.transpose(1, 2)).div(size);
+        Tensor systems = x.matmul(x.transpose(1, 2)).Times(1.0 / size);
         Tensor right = randn([count, size, 5], float64, generator: generator);
         Assert.That((systems.matmul(SmallSystems.Solve(systems, right)) - right).abs().max().item<double>(), Is.LessThan(1e-9));
         Assert.That((systems.matmul(SmallSystems.Inverse(systems)) - eye(size, dtype: float64)).abs().max().item<double>(), Is.LessThan(1e-9));

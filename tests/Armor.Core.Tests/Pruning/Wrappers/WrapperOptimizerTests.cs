@@ -49,9 +49,9 @@ public sealed class WrapperOptimizerTests
         using var coupled = new FullHessianLoss(tensor(Matrices.SecondMoment(random, 12)), 0);
         var context = new StepContext(target, full ? coupled : diagonal);
         using var optimizer = new LeastSquaresWrappers();
-        double before = WrapperGradients.Of(factorization, context).Input!.abs().max().ToDouble();
+        double before = WrapperGradients.Of(factorization, context).Input!.abs().max().ToNumber();
         optimizer.Step(factorization, context);
-        Assert.That(WrapperGradients.Of(factorization, context).Input!.abs().max().ToDouble(), Is.LessThan(1e-3 * before));
+        Assert.That(WrapperGradients.Of(factorization, context).Input!.abs().max().ToNumber(), Is.LessThan(1e-3 * before));
     }
 
     [Test]
@@ -86,9 +86,9 @@ public sealed class WrapperOptimizerTests
         Tensor core = factorization.Core.clone();
         using var optimizer = new AdamWrappers(1e-2);
         optimizer.Step(factorization, new StepContext(target, loss));
-        Assert.That((factorization.OutputBlocks! - a).abs().max().ToDouble(), Is.EqualTo(1e-2).Within(1e-4));
-        Assert.That(factorization.Core.ne(0).equal(core.ne(0)).all().ToBoolean());
-        Assert.That((factorization.Core - core).abs().max().ToDouble(), Is.EqualTo(1e-2).Within(1e-4));
+        Assert.That((factorization.OutputBlocks! - a).abs().max().ToNumber(), Is.EqualTo(1e-2).Within(1e-4));
+        Assert.That(factorization.Core.ne(0).equal(core.ne(0)).all().IsTrue());
+        Assert.That((factorization.Core - core).abs().max().ToNumber(), Is.EqualTo(1e-2).Within(1e-4));
     }
 
     private static (Tensor Target, ArmorFactorization Start) Problem(Random random, int output, int outputs, int input, int inputs)
