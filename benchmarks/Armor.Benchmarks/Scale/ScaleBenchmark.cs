@@ -52,6 +52,7 @@ internal static class ScaleBenchmark
         var run = new ModelPrunerOptions
         {
             Pruner = pruner,
+            AllocateBlocks = Number("--allocate", 0) != 0, // five cycles for each of six sizes are most of a run of so few
             MaxSamples = samples,
             MemoryBudget = budget,
             Resume = true,
