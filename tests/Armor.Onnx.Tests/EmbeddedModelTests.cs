@@ -40,7 +40,7 @@ public sealed class EmbeddedModelTests
 
     /// <summary>The numbers of docs/onnx.md; takes minutes.</summary>
     [Test]
-    [Explicit]
+    [Explicit("Makes the numbers of docs/onnx.md; takes minutes.")]
     public async Task WhatPruningOnnxCosts()
     {
         using var folder = new TemporaryFolder();

@@ -35,8 +35,12 @@ internal sealed class Preparation(
             OverBatches(own, Math.Max(1, plan.TokensPerBatch / 2), batches => CollectGradients(batches, gradients));
         }
 
-        return options.AllocateBlocks && Chooses ? AllocateBlocks(own, gradients, trials) : new Dictionary<string, BlockSizes>();
+        return Allocates(pruner, options, model.Configuration) ? AllocateBlocks(own, gradients, trials) : new Dictionary<string, BlockSizes>();
     }
+
+    /// <summary>Whether a run chooses block sizes by trials.</summary>
+    internal static bool Allocates(ILinearPruner pruner, ModelPrunerOptions options, ModelConfiguration configuration) =>
+        options.AllocateBlocks && ModelShapes.Linears(configuration).Any(linear => pruner.BlockChoices(linear.Rows, linear.Columns).Count > 1);
 
     /// <summary>The first sequences of so many tokens, at least one.</summary>
     internal static List<int[]> First(IReadOnlyList<int[]> sequences, int tokens)
@@ -51,8 +55,6 @@ internal sealed class Preparation(
 
         return taken;
     }
-
-    private bool Chooses => ModelShapes.Linears(model.Configuration).Any(linear => pruner.BlockChoices(linear.Rows, linear.Columns).Count > 1);
 
     private void CollectGradients(IReadOnlyList<CalibrationBatch> batches, GradientFiles gradients)
     {

@@ -48,7 +48,7 @@ internal static class PruningEstimator
             calibration += TimedOrder.Seconds(configuration, cancellationToken);
         }
 
-        bool allocates = options.AllocateBlocks && linears.Any(linear => pruner.BlockChoices(linear.Rows, linear.Columns).Count > 1);
+        bool allocates = Preparation.Allocates(pruner, options, configuration);
         if (allocates)
         {
             calibration += TrialInputSeconds(layerwise, sequences, options, memory.TokensPerBatch, cancellationToken);
