@@ -118,6 +118,20 @@ public static class Generators
         return layer.InputWrapper is null ? left : Product(left, Dense(layer.InputWrapper, layer.Columns));
     }
 
+    /// <summary>The layer of the absolute values of each factor.</summary>
+    public static ArmorLayer Absolute(ArmorLayer layer)
+    {
+        return new ArmorLayer(
+            Wrapper(layer.OutputWrapper),
+            new SparseCore(layer.Rows, layer.Columns, Values(layer.Core.Values), layer.Core.Mask.ToArray(), layer.Core.Pattern),
+            Wrapper(layer.InputWrapper));
+
+        static BlockDiagonalMatrix? Wrapper(BlockDiagonalMatrix? matrix)
+            => matrix is null ? null : new BlockDiagonalMatrix(matrix.BlockCount, matrix.BlockSize, Values(matrix.Values));
+
+        static float[] Values(ReadOnlyMemory<float> values) => [.. values.ToArray().Select(Math.Abs)];
+    }
+
     private static void AddScaled(double factor, ReadOnlySpan<double> row, Span<double> sums)
     {
         var width = Vector<double>.Count;
