@@ -130,6 +130,12 @@ internal sealed class FragmentProduct : DeviceProduct
         DenseFragments.CopyRow(staging.AsSpan<byte>(tileBytes), row % Fragments.TileRows, _type, destination);
     }
 
+    public override void Embed(DeviceRun run, nint rows, int count, float scale, nint output) => run.Launch(
+        KernelNames.Embed(TypeName), Blocks((Columns + 1) / 2, 128), (uint)count, 1, 128, new EmbedArguments
+        {
+            Weight = Weight, Rows = rows, Output = output, Columns = Columns, Chunks = Fragments.ChunksOf(Columns), Scale = scale,
+        });
+
     /// <summary>
     /// As many parts as fill the card best: two blocks of threads a multiprocessor run at once, and the longest queue of chunks decides; half a
     /// chunk's time for each block's beginning and end, and little for each part's sums. By thought: to be measured (docs/cuda.md).

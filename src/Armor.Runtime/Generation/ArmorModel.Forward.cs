@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Globalization;
 using Armor.Runtime.Generation.Decoding;
 
@@ -123,18 +124,25 @@ public sealed partial class ArmorModel
             Rotate(sessions[i], Configuration.HasLongRotation(sessions[i].Length + 1), decoder, cancellationToken);
         }
 
-        var segments = new DecoderSegment[Math.Min(tokens.Length, decoder.MostRows)];
-        for (var start = 0; start < tokens.Length; start += decoder.MostRows)
+        var segments = ArrayPool<DecoderSegment>.Shared.Rent(Math.Min(tokens.Length, decoder.MostRows));
+        try
         {
-            var count = Math.Min(decoder.MostRows, tokens.Length - start);
-            for (var row = 0; row < count; row++)
+            for (var start = 0; start < tokens.Length; start += decoder.MostRows)
             {
-                var session = sessions[start + row];
-                segments[row] = new DecoderSegment(session.Sequence, session.Length, row, 1, session.IsLong == true);
-            }
+                var count = Math.Min(decoder.MostRows, tokens.Length - start);
+                for (var row = 0; row < count; row++)
+                {
+                    var session = sessions[start + row];
+                    segments[row] = new DecoderSegment(session.Sequence, session.Length, row, 1, session.IsLong == true);
+                }
 
-            decoder.Run(
-                tokens.Slice(start, count), segments.AsSpan(0, count), output.Slice(start, count, Configuration.VocabularySize), cancellationToken);
+                decoder.Run(
+                    tokens.Slice(start, count), segments.AsSpan(0, count), output.Slice(start, count, Configuration.VocabularySize), cancellationToken);
+            }
+        }
+        finally
+        {
+            ArrayPool<DecoderSegment>.Shared.Return(segments, clearArray: true);
         }
 
         for (var i = 0; i < sessions.Count; i++)
