@@ -84,6 +84,9 @@ public sealed class CudaBackend : KernelBackend, IDecoderBackend
     /// <summary>The card; null where there is none.</summary>
     internal CudaDevice? Device => _device;
 
+    /// <summary>For tests: told of every decoder.</summary>
+    internal Action<CudaDecoder>? DecoderCreated { get; set; }
+
     /// <summary>NVIDIA's libraries; null where one is missing.</summary>
     internal PrefillLibraries? Prefill => _prefill;
 
@@ -123,7 +126,9 @@ public sealed class CudaBackend : KernelBackend, IDecoderBackend
         var run = Enter();
         try
         {
-            return new CudaDecoder(this, run, configuration, weights, cacheType);
+            var decoder = new CudaDecoder(this, run, configuration, weights, cacheType);
+            DecoderCreated?.Invoke(decoder);
+            return decoder;
         }
         finally
         {

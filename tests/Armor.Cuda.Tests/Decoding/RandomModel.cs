@@ -1,3 +1,4 @@
+using Armor.KernelConformance;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Models;
@@ -65,8 +66,8 @@ internal static class RandomModel
 
     public static ModelConfiguration OfExperts { get; } = Base with { Family = ModelFamily.Mixtral, Experts = new ExpertConfiguration(4, 2, true) };
 
-    /// <summary>Writes a dense model.</summary>
-    public static string Write(string folder, ModelConfiguration configuration, int seed = 1)
+    /// <summary>Writes a dense model; its final norm may be made larger.</summary>
+    public static string Write(string folder, ModelConfiguration configuration, int seed = 1, float normScale = 1)
     {
         Directory.CreateDirectory(folder);
         File.WriteAllText(Path.Combine(folder, "config.json"), ConfigurationWriter.Write(configuration));
@@ -75,7 +76,8 @@ internal static class RandomModel
         var random = new Random(seed);
         foreach (var tensor in tensors)
         {
-            writer.WriteFloat32(tensor.Name, Values(tensor, configuration, random));
+            var values = Values(tensor, configuration, random);
+            writer.WriteFloat32(tensor.Name, tensor.Name == ModelShapes.FinalNorm ? Array.ConvertAll(values, value => value * normScale) : values);
         }
 
         writer.Commit();
@@ -100,8 +102,9 @@ internal static class RandomModel
 
     private static ArmorLayer Layer(int rows, int columns, int seed)
     {
-        int? Block(int size) => (seed % 3) switch { 0 => null, 1 => 16, _ => 4 } is { } block && size % block == 0 ? block : null;
-        return KernelConformance.Generators.RandomLayer(rows, columns, Block(rows), Block(columns), seed);
+        int?[] blocks = [null, 16, 4];
+        int? Block(int size) => blocks[seed % 3] is { } block && size % block == 0 ? block : null;
+        return Generators.RandomLayer(rows, columns, Block(rows), Block(columns), seed);
     }
 
     /// <summary>Tensors as the family's files have them.</summary>
@@ -113,7 +116,7 @@ internal static class RandomModel
             var part = fused.FirstOrDefault(linear => linear.Parts.Any(name => tensor.Name.EndsWith(name + ".weight", StringComparison.Ordinal)));
             if (part is null)
             {
-                yield return (tensor.Name, tensor.Dimensions);
+                yield return (tensor.Name, tensor.Shape);
             }
             else if (tensor.Name.EndsWith(part.Parts[0] + ".weight", StringComparison.Ordinal))
             {
@@ -130,6 +133,6 @@ internal static class RandomModel
         var isNorm = tensor.Name.EndsWith("norm.weight", StringComparison.Ordinal);
         var mean = isNorm && !configuration.HasUnitOffsetNorms ? 1f : 0;
         var deviation = isNorm ? 0.2f : tensor.Shape.Count == 1 ? 0.4f : 1.2f / MathF.Sqrt(tensor.Shape[1]);
-        return [.. KernelConformance.Generators.Values(random, (int)tensor.ElementCount).Select(value => mean + (deviation * value * 1.7f))];
+        return [.. Generators.Values(random, (int)tensor.ElementCount).Select(value => mean + (deviation * value * 1.7f))];
     }
 }
