@@ -51,7 +51,7 @@ internal sealed class CudaDecoder : IDecoder
             owned.Push(_chosen = _device.Allocate(MostHeadRows * sizeof(long) * 2));
             owned.Push(_chosenHere = _device.AllocatePinned(_chosen.Bytes));
             owned.Push(_vectors);
-            _layers = new LayerPass(configuration, weights, _vectors, _activations, _inputs, _cache);
+            _layers = new LayerPass(run, configuration, weights, _vectors, _activations, _inputs, _cache);
             _vectors.Upload(run);
         }
         catch

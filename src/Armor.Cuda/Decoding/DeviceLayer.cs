@@ -15,9 +15,10 @@ internal sealed class DeviceLinear(LinearWeight linear, DeviceVectors vectors)
 /// <summary>One decoder layer on the card.</summary>
 internal sealed class DeviceLayer
 {
+    /// <param name="run">Its card decides how products are cut.</param>
     /// <param name="weights">Of an MLP, not of experts.</param>
     /// <param name="vectors">Take norms and biases.</param>
-    public DeviceLayer(DecoderLayerWeights weights, DeviceVectors vectors)
+    public DeviceLayer(DeviceRun run, DecoderLayerWeights weights, DeviceVectors vectors)
     {
         var mlp = (GatedMlp)weights.FeedForward;
         Query = new DeviceLinear(weights.Query, vectors);
@@ -27,6 +28,8 @@ internal sealed class DeviceLayer
         Gate = new DeviceLinear(mlp.Gate, vectors);
         Up = new DeviceLinear(mlp.Up, vectors);
         Down = new DeviceLinear(mlp.Down, vectors);
+        AttentionInputs = new ProductGroup(run, Query.Product, Key.Product, Value.Product);
+        MlpInputs = new ProductGroup(run, Gate.Product, Up.Product);
         AttentionNorm = vectors.Add(weights.AttentionNorm);
         QueryNorm = vectors.Add(weights.QueryNorm);
         KeyNorm = vectors.Add(weights.KeyNorm);
@@ -41,11 +44,17 @@ internal sealed class DeviceLayer
 
     public DeviceLinear Value { get; }
 
+    /// <summary>Queries, keys and values together.</summary>
+    public ProductGroup AttentionInputs { get; }
+
     public DeviceLinear AttentionOutput { get; }
 
     public DeviceLinear Gate { get; }
 
     public DeviceLinear Up { get; }
+
+    /// <summary>Gate and up together.</summary>
+    public ProductGroup MlpInputs { get; }
 
     public DeviceLinear Down { get; }
 

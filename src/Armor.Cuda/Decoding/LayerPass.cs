@@ -27,6 +27,7 @@ internal sealed class LayerPass
     private readonly CacheShape _cache;
     private readonly AttentionPass _attention;
 
+    /// <param name="run">Its card decides how products are cut.</param>
     /// <param name="configuration">The model.</param>
     /// <param name="weights">Prepared by this backend.</param>
     /// <param name="vectors">Take the norms and biases.</param>
@@ -34,11 +35,11 @@ internal sealed class LayerPass
     /// <param name="inputs">Tokens and positions of a pass.</param>
     /// <param name="cache">How keys and values lie.</param>
     public LayerPass(
-        ModelConfiguration configuration, DecoderWeights weights, DeviceVectors vectors, Activations activations, PassInputs inputs, CacheShape cache)
+        DeviceRun run, ModelConfiguration configuration, DecoderWeights weights, DeviceVectors vectors, Activations activations, PassInputs inputs, CacheShape cache)
     {
         _configuration = configuration;
         _embedding = ((CudaWeight)weights.Embedding).Product;
-        _layers = [.. weights.Layers.Select(layer => new DeviceLayer(layer, vectors))];
+        _layers = [.. weights.Layers.Select(layer => new DeviceLayer(run, layer, vectors))];
         _finalNorm = vectors.Add(weights.FinalNorm);
         (_activations, _inputs, _cache) = (activations, inputs, cache);
         _attention = new AttentionPass(configuration, activations, inputs, cache);
@@ -74,14 +75,22 @@ internal sealed class LayerPass
     private void QueueHeads(DeviceRun run, int layer, int rows, int firstQuery)
     {
         var own = _layers[layer];
-        if (firstQuery < rows)
+        if (firstQuery == 0)
         {
-            own.Query.Product.Multiply(
-                run, At(_activations.Normed, firstQuery, _configuration.HiddenSize), rows - firstQuery, At(_activations.Queries, firstQuery, _configuration.QuerySize));
+            own.AttentionInputs.Multiply(run, _activations.Normed, rows, _activations.Queries, _activations.Keys, _activations.Values);
+        }
+        else
+        {
+            // The last layer of a prompt: few rows ask, all have to be there.
+            own.Key.Product.Multiply(run, _activations.Normed, rows, _activations.Keys);
+            own.Value.Product.Multiply(run, _activations.Normed, rows, _activations.Values);
+            if (firstQuery < rows)
+            {
+                own.Query.Product.Multiply(
+                    run, At(_activations.Normed, firstQuery, _configuration.HiddenSize), rows - firstQuery, At(_activations.Queries, firstQuery, _configuration.QuerySize));
+            }
         }
 
-        own.Key.Product.Multiply(run, _activations.Normed, rows, _activations.Keys);
-        own.Value.Product.Multiply(run, _activations.Normed, rows, _activations.Values);
         var heads = (uint)(_configuration.AttentionHeadCount + (2 * _configuration.KeyValueHeadCount));
         run.Launch(KernelNames.Heads(8 * _cache.ElementBytes), (heads + HeadWarps - 1) / HeadWarps, (uint)rows, 1, HeadWarps * Lanes, new HeadArguments
         {
@@ -109,8 +118,7 @@ internal sealed class LayerPass
     /// <summary>From the first rows of the normed vectors to the first of what is added.</summary>
     private void QueueMlp(DeviceRun run, DeviceLayer own, int rows)
     {
-        own.Gate.Product.Multiply(run, _activations.Normed, rows, _activations.Gate);
-        own.Up.Product.Multiply(run, _activations.Normed, rows, _activations.Up);
+        own.MlpInputs.Multiply(run, _activations.Normed, rows, _activations.Gate, _activations.Up);
         var size = _configuration.IntermediateSize;
         run.Launch(KernelNames.Gate, ((uint)size + GateThreads - 1) / GateThreads, (uint)rows, 1, GateThreads, new GateArguments
         {

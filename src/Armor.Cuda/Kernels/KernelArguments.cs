@@ -2,18 +2,28 @@ using System.Runtime.InteropServices;
 
 namespace Armor.Cuda.Kernels;
 
-/// <summary>ProductArguments of product.cu, field by field.</summary>
+/// <summary>ProductPart of product.cu, field by field.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct ProductPart
+{
+    public nint Weight;
+    public nint Wrapper;
+    public nint Output;
+    public int Rows;
+    public int FirstBlock;
+}
+
+/// <summary>ProductArguments of product.cu.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct ProductArguments
 {
-    public nint Weight;
+    public ProductPart First;
+    public ProductPart Second;
+    public ProductPart Third;
     public nint Input;
-    public nint Wrapper;
+    public ulong InputStride;
     public nint Partials;
     public nint Tickets;
-    public nint Output;
-    public int Rows;
-    public int RowTiles;
     public int Chunks;
     public int Splits;
     public int Batch;
@@ -25,9 +35,12 @@ internal struct ProductArguments
 [StructLayout(LayoutKind.Sequential)]
 internal struct InputArguments
 {
-    public nint Wrapper;
+    public nint FirstWrapper;
+    public nint SecondWrapper;
+    public nint ThirdWrapper;
     public nint Input;
     public nint Output;
+    public ulong OutputStride;
     public int Columns;
     public int Steps;
     public int Batch;

@@ -32,13 +32,16 @@ internal abstract class DecoderConformanceTests
     public void WeightsOfSixteenBitsGiveTheSameWithinTheirRounding(string family, TensorElementType type, double allowed)
         => Compare(Dense(family), type, TensorElementType.Float32, allowed, 20, 3);
 
-    [TestCase(null)]
-    [TestCase(TensorElementType.Int8)]
-    public void FactorisedModelsGiveTheSameWithinTheirRounding(TensorElementType? coreType)
+    // Random factors make scores so large that attention takes one position or another, which makes a rounding of 2⁻¹² forty times as large.
+    [TestCase(null, TensorElementType.Float32, 1e-4)]
+    [TestCase(TensorElementType.Int8, TensorElementType.Float32, 2e-3)] // the processor rounds the inputs of 8-bit cores to 16 bits
+    [TestCase(null, TensorElementType.Float16, 0.03)]
+    [TestCase(TensorElementType.Int8, TensorElementType.Float16, 0.03)]
+    public void FactorisedModelsGiveTheSameWithinTheirRounding(TensorElementType? coreType, TensorElementType type, double allowed)
     {
         var pruned = folder.File($"pruned-{coreType}");
         pruned = Directory.Exists(pruned) ? pruned : RandomModel.WriteFactorised(Dense("Llama, biases everywhere, as many key/value heads as heads"), pruned, coreType);
-        Compare(pruned, TensorElementType.Float16, TensorElementType.Float16, 0.01, 20, 3);
+        Compare(pruned, type, TensorElementType.Float32, allowed, 20, 3);
     }
 
     [Test]

@@ -64,6 +64,9 @@ inline u32 float_to_bits(float value)
 inline float exp_of(float x) { return expf(x); }
 inline float root_of(float x) { return sqrtf(x); }
 
+template <class T>
+inline T* in_register(T* pointer) { return pointer; }
+
 inline u32 permute_bytes(u32 low, u32 high, u32 selector)
 {
     u64 both = low | static_cast<u64>(high) << 32;

@@ -197,6 +197,15 @@ ARMOR_DEVICE float root_of(float x)
     return root;
 }
 
+/// The same pointer, which the compiler must keep in a register: of fields that are chosen among, it would make an array in local memory.
+template <class T>
+ARMOR_DEVICE T* in_register(T* pointer)
+{
+    T* same;
+    asm volatile("mov.b64 %0, %1;" : "=l"(same) : "l"(pointer));
+    return same;
+}
+
 /// Picks four of the eight bytes of low and high.
 ARMOR_DEVICE u32 permute_bytes(u32 low, u32 high, u32 selector)
 {
