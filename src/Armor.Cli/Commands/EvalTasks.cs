@@ -115,7 +115,7 @@ internal sealed class EvalTasks(Option<string> against)
             }
 
             int count = parsed.GetValue(workers) ?? Environment.ProcessorCount;
-            using LoadedModel loaded = LoadedModel.Load(one, count == 1 ? null : 1, session.CancellationToken);
+            using LoadedModel loaded = LoadedModel.Load(one, count == 1 ? null : 1, card: null, session.CancellationToken);
             var runtime = new ArmorScoringModel(loaded.Model, count) { SharesPrefixes = !parsed.GetValue(noSharing) };
             return TaskRunner.Run(runtime, names, own, progress, session.CancellationToken);
         }
