@@ -58,7 +58,7 @@ internal sealed class WeightReader(
         var head = configuration.TieWordEmbeddings
             ? new LinearWeight(embedding, null)
             : ReadLinear(ModelShapes.Head[..^WeightSuffix.Length], rows, columns, hasBias: false);
-        return new DecoderWeights(embedding, layers, ReadNorm(ModelShapes.FinalNorm), head, _prepared);
+        return new DecoderWeights { Embedding = embedding, Layers = layers, FinalNorm = ReadNorm(ModelShapes.FinalNorm), Head = head, Matrices = _prepared };
     }
 
     private DecoderLayerWeights ReadLayer(ModelConfiguration configuration, string prefix)
@@ -71,13 +71,13 @@ internal sealed class WeightReader(
             Query = linears[ModelShapes.Query],
             Key = linears[ModelShapes.Key],
             Value = linears[ModelShapes.Value],
-            QueryNorm = configuration.QueryKeyNorm ? ReadNorm(prefix + ModelShapes.QueryNorm) : null,
-            KeyNorm = configuration.QueryKeyNorm ? ReadNorm(prefix + ModelShapes.KeyNorm) : null,
+            QueryNorm = ReadNorm(configuration.QueryKeyNorm, prefix + ModelShapes.QueryNorm),
+            KeyNorm = ReadNorm(configuration.QueryKeyNorm, prefix + ModelShapes.KeyNorm),
             AttentionOutput = linears[ModelShapes.AttentionOutput],
-            AttentionOutputNorm = configuration.HasOutputNorms ? ReadNorm(prefix + ModelShapes.AttentionOutputNorm) : null,
+            AttentionOutputNorm = ReadNorm(configuration.HasOutputNorms, prefix + ModelShapes.AttentionOutputNorm),
             MlpNorm = ReadNorm(prefix + ModelShapes.MlpNormOf(configuration)),
             FeedForward = ReadFeedForward(configuration, prefix, linears),
-            MlpOutputNorm = configuration.HasOutputNorms ? ReadNorm(prefix + ModelShapes.MlpOutputNorm) : null,
+            MlpOutputNorm = ReadNorm(configuration.HasOutputNorms, prefix + ModelShapes.MlpOutputNorm),
         };
     }
 
@@ -99,6 +99,8 @@ internal sealed class WeightReader(
         }
     }
 
+    private ReadOnlyMemory<float>? ReadNorm(bool isThere, string name) => isThere ? ReadNorm(name) : (ReadOnlyMemory<float>?)null;
+
     private float[] ReadNorm(string name)
     {
         var weight = ReadTensor(name);
@@ -107,7 +109,7 @@ internal sealed class WeightReader(
 
     private LinearWeight ReadLinear(string name, int rows, int columns, bool hasBias)
     {
-        var bias = hasBias ? ReadTensor(name + ".bias") : null;
+        var bias = hasBias ? ReadTensor(name + ".bias") : (ReadOnlyMemory<float>?)null;
         if (!_pruned.Contains(name))
         {
             return new LinearWeight(Prepare(name + WeightSuffix, rows, columns), bias);
