@@ -22,7 +22,8 @@ internal static class BenchCommand
             "--size", "N", "Rows and columns of the kernels' weights (default 4096).", value => value is >= 4 and <= 32768 && value % 4 == 0, "a multiple of 4 up to 32768");
         Option<double?> seconds = Numbers.Create<double>(
             "--seconds", "S", "How long each kernel, or the memory beside a model, is measured (default 0.5).", value => value is >= 0 and <= 60, "from 0 to 60");
-        var command = new Command("bench", "Measures how fast a model, or the kernels, run on this machine.") { model, kernels, threads, prompt, tokens, size, seconds };
+        Option<string> head = HeadOption.Create();
+        var command = new Command("bench", "Measures how fast a model, or the kernels, run on this machine.") { model, kernels, threads, prompt, tokens, size, seconds, head };
         command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
         {
             double each = parsed.GetValue(seconds) ?? 0.5;
@@ -35,7 +36,7 @@ internal static class BenchCommand
 
             if (given is null)
             {
-                Refuse(parsed, prompt, tokens);
+                Refuse(parsed, prompt, tokens, head);
                 await KernelsAsync(session, parsed.GetValue(size) ?? 4096, count, each).ConfigureAwait(false);
                 return;
             }
@@ -44,8 +45,8 @@ internal static class BenchCommand
             ModelBench bench = await session.RunAsync("Measuring", steps =>
             {
                 string folder = ModelFolder.Existing(given);
-                ModelWork work = ModelWork.Of(folder);
-                using LoadedModel loaded = LoadedModel.Load(folder, count, session.CancellationToken);
+                ModelWork work = ModelWork.Of(folder, HeadOption.Read(parsed, head));
+                using LoadedModel loaded = LoadedModel.Load(folder, count, HeadOption.Read(parsed, head), session.CancellationToken);
                 MemoryBandwidth bandwidth = MemoryBandwidth.Measure(loaded.Threads, each, session.CancellationToken);
                 return ModelBench.Measure(
                     loaded,

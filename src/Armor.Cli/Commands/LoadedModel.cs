@@ -1,3 +1,4 @@
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
 using Armor.Runtime.Kernels.Cpu;
 
@@ -20,14 +21,20 @@ internal sealed class LoadedModel : IDisposable
     /// <summary>The number of threads that multiply.</summary>
     internal int Threads { get; }
 
-    internal static LoadedModel Load(string folder, int? threads, CancellationToken cancellationToken)
+    internal static LoadedModel Load(string folder, int? threads, CancellationToken cancellationToken) => Load(folder, threads, null, cancellationToken);
+
+    /// <param name="folder">Dense or ARMOR.</param>
+    /// <param name="threads">Null for as many as there are processors.</param>
+    /// <param name="headType">The type in which the head is held; null for the stored one.</param>
+    /// <param name="cancellationToken">Checked while loading.</param>
+    internal static LoadedModel Load(string folder, int? threads, TensorElementType? headType, CancellationToken cancellationToken)
     {
         var options = new CpuBackendOptions();
         options = options with { Threads = threads ?? options.Threads };
         var backend = new CpuBackend(options);
         try
         {
-            return new LoadedModel(ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend }, cancellationToken), backend, options.Threads);
+            return new LoadedModel(ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = headType }, cancellationToken), backend, options.Threads);
         }
         catch
         {

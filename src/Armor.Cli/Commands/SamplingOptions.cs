@@ -4,7 +4,7 @@ using Armor.Runtime.Kernels.Cpu;
 
 namespace Armor.Cli.Commands;
 
-/// <summary>How a verb that generates chooses tokens, and on how many threads; the same for all of them.</summary>
+/// <summary>How a verb that generates chooses tokens, on how many threads, and with which head; the same for all of them.</summary>
 internal sealed class SamplingOptions
 {
     private readonly Option<int?> maxTokens = Numbers.Integer("--max-tokens", "N", "Generate at most N tokens (default 256).", minimum: 1);
@@ -29,9 +29,11 @@ internal sealed class SamplingOptions
 
     private readonly Option<int?> threads = Numbers.Integer("--threads", "N", "Multiply on N threads (default: one a processor).", minimum: 1);
 
+    private readonly Option<string> head = HeadOption.Create();
+
     internal void AddTo(Command command)
     {
-        Option[] options = [maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, threads];
+        Option[] options = [maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, threads, head];
         foreach (Option option in options)
         {
             command.Add(option);
@@ -51,7 +53,7 @@ internal sealed class SamplingOptions
         StopStrings = [.. (parsed.GetValue(stop) ?? []).Where(text => text.Length > 0)],
     };
 
-    /// <summary>Loads a model to run on the threads that were asked for.</summary>
+    /// <summary>Loads a model to run as was asked for.</summary>
     internal LoadedModel Load(ParseResult parsed, string folder, CancellationToken cancellationToken) =>
-        LoadedModel.Load(folder, parsed.GetValue(threads), cancellationToken);
+        LoadedModel.Load(folder, parsed.GetValue(threads), HeadOption.Read(parsed, head), cancellationToken);
 }

@@ -64,14 +64,19 @@ public sealed partial class ArmorModel : IDisposable
     /// </exception>
     public IChatTemplate ChatTemplate => field ??= ChatTemplates.Load(_folder, Tokenizer);
 
-    /// <summary>Loads a dense Hugging Face folder or an ARMOR checkpoint; its files are closed again afterwards.</summary>
+    /// <summary>
+    /// Loads a dense Hugging Face folder or an ARMOR checkpoint; its files are closed again afterwards, but for the embedding's where
+    /// <see cref="ArmorModelOptions.HeadType"/> leaves it there.
+    /// </summary>
     /// <param name="folder">The folder with <c>config.json</c>, safetensors weights and, for text, the tokenizer.</param>
     /// <param name="options">Null for the defaults.</param>
     /// <param name="cancellationToken">Checked between tensors.</param>
     /// <exception cref="CheckpointException">
     /// The configuration, <c>generation_config.json</c> or the tokenizer breaks a rule, or a tensor is missing, unexpected, of another shape, damaged, or not finite.
     /// </exception>
-    /// <exception cref="NotSupportedException">The backend cannot multiply by a linear of the model.</exception>
+    /// <exception cref="NotSupportedException">
+    /// The backend cannot multiply by a linear of the model, or <see cref="ArmorModelOptions.HeadType"/> is given for a head that is pruned.
+    /// </exception>
     public static ArmorModel Load(string folder, ArmorModelOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -82,7 +87,7 @@ public sealed partial class ArmorModel : IDisposable
         {
             var tokenizer = ModelTokenizer.IsIn(folder) ? ModelTokenizer.Load(folder) : null;
             var recommended = RecommendedGeneration.Read(folder, ModelConfiguration.Load(folder).VocabularySize);
-            var (configuration, weights) = WeightReader.Read(folder, options.Backend ?? ownBackend!, options.WeightType, cancellationToken);
+            var (configuration, weights) = WeightReader.Read(folder, options.Backend ?? ownBackend!, options, cancellationToken);
             configuration = configuration with { EndOfSequence = [.. configuration.EndOfSequence.Union(recommended.EndOfSequence)] };
             var threads = ((options.Backend ?? ownBackend) as IThreadedBackend)?.Threads;
             return new ArmorModel(

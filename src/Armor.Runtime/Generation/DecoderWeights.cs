@@ -33,13 +33,13 @@ internal sealed record DecoderLayerWeights
 }
 
 /// <summary>All weights of a model.</summary>
-/// <param name="Embedding">[vocabulary, hidden], dense.</param>
+/// <param name="Embedding">[vocabulary, hidden]; disposed of with the model.</param>
 /// <param name="Layers">In order.</param>
 /// <param name="FinalNorm">[hidden].</param>
-/// <param name="Head">[vocabulary, hidden]; has the embedding's weight where it is tied.</param>
+/// <param name="Head">[vocabulary, hidden]; has the embedding's weight where it is tied and of the same type.</param>
 /// <param name="Matrices">Every matrix once, to be disposed of with the model.</param>
 internal sealed record DecoderWeights(
-    KernelWeight Embedding, IReadOnlyList<DecoderLayerWeights> Layers, float[] FinalNorm, LinearWeight Head, IReadOnlyList<KernelWeight> Matrices)
+    EmbeddingRows Embedding, IReadOnlyList<DecoderLayerWeights> Layers, float[] FinalNorm, LinearWeight Head, IReadOnlyList<KernelWeight> Matrices)
     : IDisposable
 {
     /// <summary>The memory that the matrices take.</summary>
@@ -47,6 +47,7 @@ internal sealed record DecoderWeights(
 
     public void Dispose()
     {
+        Embedding.Dispose();
         foreach (var matrix in Matrices)
         {
             matrix.Dispose();

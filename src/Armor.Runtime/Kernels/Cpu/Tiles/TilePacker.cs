@@ -28,15 +28,31 @@ internal static unsafe class TilePacker
             try
             {
                 source.Read(firstRow, values.AsSpan(0, count));
-                FloatConversion.FromFloat32(layout.ElementType, values.AsSpan(0, count), stored.AsSpan(0, count * size));
+                var isInt8 = layout.ElementType == TensorElementType.Int8;
+                if (isInt8)
+                {
+                    source.RequireFinite(firstRow, values.AsSpan(0, count));
+                }
+                else
+                {
+                    FloatConversion.FromFloat32(layout.ElementType, values.AsSpan(0, count), stored.AsSpan(0, count * size));
+                }
+
                 for (var tile = firstTile; tile < endTile; tile++)
                 {
                     var tileBytes = TileOf(matrix, tile);
                     tileBytes.Clear();
                     for (var row = 0; row < layout.Shape.RowsPerTile && (tile * layout.Shape.RowsPerTile) + row < layout.Rows; row++)
                     {
-                        var start = ((((tile - firstTile) * layout.Shape.RowsPerTile) + row) * layout.Columns) * size;
-                        PackRow(layout, tileBytes, row, stored.AsSpan(start, layout.Columns * size));
+                        var start = (((tile - firstTile) * layout.Shape.RowsPerTile) + row) * layout.Columns;
+                        if (isInt8)
+                        {
+                            PackInt8Row(layout, tileBytes, row, values.AsSpan(start, layout.Columns), stored.AsSpan(0, layout.Columns));
+                        }
+                        else
+                        {
+                            PackRow(layout, tileBytes, row, stored.AsSpan(start * size, layout.Columns * size));
+                        }
                     }
                 }
             }
@@ -123,6 +139,12 @@ internal static unsafe class TilePacker
     public static void CopyRow(PackedMatrix matrix, int row, Span<float> destination)
     {
         var layout = matrix.Layout;
+        if (layout.ElementType == TensorElementType.Int8)
+        {
+            CopyInt8Row(layout, TileOf(matrix, row / layout.Shape.RowsPerTile), row % layout.Shape.RowsPerTile, destination);
+            return;
+        }
+
         var size = layout.ElementType.ByteSize();
         var tile = TileOf(matrix, row / layout.Shape.RowsPerTile);
         var vector = row % layout.Shape.RowsPerTile * layout.Shape.VectorBytes;
@@ -145,6 +167,39 @@ internal static unsafe class TilePacker
             ArrayPool<byte>.Shared.Return(stored);
         }
     }
+
+    /// <summary>Rounds a row to 8 bits: a section's scale, then as many bytes a step as it has columns.</summary>
+    private static void PackInt8Row(TileLayout layout, Span<byte> tile, int row, ReadOnlySpan<float> values, Span<byte> rounded)
+    {
+        var scales = ArrayPool<float>.Shared.Rent(layout.Sections);
+        Int8Rounding.RoundRow(values, Int8Values.GroupColumns, MemoryMarshal.Cast<byte, sbyte>(rounded), scales.AsSpan(0, layout.Sections));
+        for (var section = 0; section < layout.Sections; section++)
+        {
+            Int8Scale(layout, tile, section, row) = scales[section];
+        }
+
+        ArrayPool<float>.Shared.Return(scales);
+        var unit = layout.Shape.ColumnsPerStep;
+        for (var step = 0; step < layout.Steps; step++)
+        {
+            var bytes = rounded[(step * unit)..Math.Min(rounded.Length, (step + 1) * unit)];
+            bytes.CopyTo(tile[((int)layout.ValuesAt(step) + (row * unit))..]);
+        }
+    }
+
+    private static void CopyInt8Row(TileLayout layout, Span<byte> tile, int row, Span<float> destination)
+    {
+        var unit = layout.Shape.ColumnsPerStep;
+        for (var column = 0; column < destination.Length; column++)
+        {
+            var step = column / unit;
+            var value = (sbyte)tile[(int)layout.ValuesAt(step) + (row * unit) + (column % unit)];
+            destination[column] = value * Int8Scale(layout, tile, step / layout.Shape.SectionSteps, row);
+        }
+    }
+
+    private static ref float Int8Scale(TileLayout layout, Span<byte> tile, int section, int row)
+        => ref MemoryMarshal.Cast<byte, float>(tile[(int)layout.SectionAt(section * layout.Shape.SectionSteps)..])[row];
 
     /// <summary>Row by row: a vector of the tile holds as many columns of the row as it has lanes.</summary>
     private static void PackRow(TileLayout layout, Span<byte> tile, int row, ReadOnlySpan<byte> stored)
