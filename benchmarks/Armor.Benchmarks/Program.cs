@@ -4,7 +4,7 @@ using Armor.Benchmarks.Pruning;
 using Armor.Benchmarks.Scale;
 using BenchmarkDotNet.Running;
 
-// `convergence`, `cycle`, `hessian-cycle`, `int8`, `kernels` and `model-1b` are tables of their own, `cycle-chart` draws the second, `scale` is one long run;
+// `convergence`, `cycle`, `hessian-cycle`, `int8`, `kernels`, `load` and `model-1b` are tables of their own, `cycle-chart` draws the second, `scale` is one long run;
 // everything else is BenchmarkDotNet's.
 switch (args)
 {
@@ -20,6 +20,8 @@ switch (args)
         return await QuantisedCoreBenchmark.RunAsync(arguments);
     case ["kernels", .. var arguments]:
         return KernelTable.Run(arguments);
+    case ["load", .. var arguments]:
+        return LoadTable.Run(arguments);
     case ["model-1b", .. var arguments]:
         return ModelTable.Run(arguments);
     case [ModelMemory.Verb, .. var arguments]:

@@ -16,6 +16,13 @@ internal sealed class WeightReader(
     private readonly HashSet<string> _pruned = armor is null ? [] : [.. armor.PrunedLinears];
     private readonly List<KernelWeight> _prepared = [];
     private readonly LayerArrays _arrays = new();
+
+    // Files are read on as many threads as multiply later.
+    private readonly ParallelOptions _threads = new()
+    {
+        MaxDegreeOfParallelism = (backend as IThreadedBackend)?.Threads.Count ?? Environment.ProcessorCount, CancellationToken = cancellationToken,
+    };
+
     private EmbeddingRows? _embedding;
 
     /// <summary>Opens a dense or ARMOR folder, verifies it and reads it whole; nothing stays open but what the embedding's rows are read from.</summary>
@@ -153,7 +160,7 @@ internal sealed class WeightReader(
         }
 
         cancellationToken.ThrowIfCancellationRequested();
-        var layer = armor!.ReadLayer(name, _arrays);
+        var layer = armor!.ReadLayer(name, _arrays, _threads);
         var type = HeldAs(armor.ElementType);
         var weight = Prepare(name, () => backend.PrepareLayer(layer, type, cancellationToken));
         _arrays.Return();

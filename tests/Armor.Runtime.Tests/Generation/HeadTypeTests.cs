@@ -93,7 +93,7 @@ internal sealed class HeadTypeTests
     public void TheHeadsTypeGoesBeforeThatOfTheWeights()
     {
         var options = new ArmorModelOptions { WeightType = TensorElementType.Float32, HeadType = TensorElementType.Int8 };
-        Assert.That(NormalisedError(Logits(tied, options), Logits(tied, TensorElementType.Int8)), Is.LessThan(1e-13));
+        Assert.That(NormalisedError(LogitsWith(tied, options), Logits(tied, TensorElementType.Int8)), Is.LessThan(1e-13));
     }
 
     [Test]
@@ -260,10 +260,10 @@ internal sealed class HeadTypeTests
         return output;
     }
 
-    private static float[] Logits(string model, TensorElementType? type) => Logits(model, new ArmorModelOptions { HeadType = type });
+    private static float[] Logits(string model, TensorElementType? type) => LogitsWith(model, new ArmorModelOptions { HeadType = type });
 
     /// <summary>Of every token of the prompt.</summary>
-    private static float[] Logits(string model, ArmorModelOptions options)
+    private static float[] LogitsWith(string model, ArmorModelOptions options)
     {
         using var loaded = ArmorModel.Load(model, options);
         var logits = new float[Prompt.Length * loaded.Configuration.VocabularySize];
