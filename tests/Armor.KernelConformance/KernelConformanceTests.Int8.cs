@@ -143,8 +143,9 @@ public abstract partial class KernelConformanceTests
                 plainError += Math.Pow(values[i] - (Math.Round(values[i] / step) * step), 2);
             }
 
-            // A scale has eight bits: few values may lie better with the plain one.
-            Assert.That(error, Is.LessThanOrEqualTo((1.02 * plainError) + (0.1 * step * step)), $"columns {first} to {end - 1}");
+            // A scale has eight bits, and few values may happen to lie well with the plain one: a twelfth of a step squared is what they leave in the mean.
+            var usual = Math.Max(plainError, (end - first) / 12.0 * step * step);
+            Assert.That(error, Is.LessThanOrEqualTo((1.1 * usual) + (0.3 * step * step)), $"columns {first} to {end - 1}");
         }
     }
 
