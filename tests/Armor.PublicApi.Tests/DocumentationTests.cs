@@ -28,6 +28,7 @@ public sealed partial class DocumentationTests
         using Armor.Onnx.Pruning;
         using Armor.Onnx.Running;
         using Armor.Runtime.Chat;
+        using Armor.Runtime.Checkpoints;
         using Armor.Runtime.Generation;
         using Microsoft.ML.OnnxRuntime;
         using Microsoft.ML.OnnxRuntime.Tensors;
