@@ -28,11 +28,11 @@ public sealed partial class DocumentationTests
         using Armor.Onnx.Pruning;
         using Armor.Onnx.Running;
         using Armor.Runtime.Chat;
-        using Armor.Runtime.Checkpoints;
         using Armor.Runtime.Generation;
         using Microsoft.ML.OnnxRuntime;
         using Microsoft.ML.OnnxRuntime.Tensors;
         using TorchSharp;
+        using TensorElementType = Armor.Runtime.Checkpoints.TensorElementType;
 
         internal static class Snippet
         {
