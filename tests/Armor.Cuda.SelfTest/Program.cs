@@ -38,6 +38,8 @@ Console.WriteLine();
 var isRight = new Conformance(backend, Console.Out).Run(arguments.IsQuick);
 if (!arguments.OnlyConformance)
 {
+    // The model first: it is what all of this is for, should time run out.
+    isRight &= arguments.Layers == 0 || new WholeModel(backend, arguments.Layers, Console.Out).Run();
     new Benchmarks(backend, arguments.IsQuick, Console.Out).Run();
     if (arguments.WithPyTorch && python is not null)
     {

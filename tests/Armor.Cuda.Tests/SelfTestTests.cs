@@ -33,6 +33,36 @@ internal class SelfTestTests
     }
 
     [Test]
+    public void AWholeModelIsMeasuredToItsEnd()
+    {
+        if (HostCompiler.Missing is { } reason)
+        {
+            Assert.Ignore(reason);
+        }
+
+        using var driver = new EmulatedDriver();
+        var report = new StringWriter();
+        using (var backend = new CudaBackend(driver, new HostCompiler(), new CudaBackendOptions { KernelCacheFolder = null }))
+        {
+            var shape = new WholeModel(backend, 1, report).Configuration;
+            var model = new WholeModel(backend, 1, report)
+            {
+                Configuration = shape with
+                {
+                    HiddenSize = 128, IntermediateSize = 256, AttentionHeadCount = 2, KeyValueHeadCount = 1, HeadSize = 64, VocabularySize = 96,
+                },
+                Prompt = 3, Tokens = 3, Batches = [1, 2],
+            };
+            Assert.That(model.Run());
+        }
+
+        Assert.That((driver.Held, driver.Violations), Is.EqualTo((0, new List<string>())));
+        var rows = report.ToString().Split('\n').Where(line => line.StartsWith("| dense |", StringComparison.Ordinal) || line.StartsWith("| A·S·B", StringComparison.Ordinal)).ToArray();
+        Assert.That(rows, Has.Length.EqualTo(6).And.Some.Contains("| A·S·B int8 |"), report.ToString());
+        Assert.That(report.ToString(), Does.Not.Contain("NaN").And.Not.Contain("Left out"));
+    }
+
+    [Test]
     public void ChecksFindWhatIsWrong()
     {
         using var backend = new CudaBackend(new CudaBackendOptions { KernelCacheFolder = null, LibraryFolders = ["/nowhere"] });
@@ -49,11 +79,13 @@ internal class SelfTestTests
     [TestCase("--device", "x")]
     [TestCase("--device")]
     [TestCase("--what")]
+    [TestCase("--layers", "-1")]
     public void WrongArgumentsAreNamed(params string[] arguments)
         => Assert.That(() => Arguments.Parse(arguments), Throws.ArgumentException.With.Message.Contains(arguments[0]));
 
     [Test]
     public void ArgumentsAreRead()
         => Assert.That(
-            Arguments.Parse(["--quick", "--device", "2", "--python-packages", "/p", "--no-pytorch"]), Is.EqualTo(new Arguments(2, "/p", true, false, false)));
+            Arguments.Parse(["--quick", "--device", "2", "--python-packages", "/p", "--no-pytorch", "--layers", "4"]),
+            Is.EqualTo(new Arguments(2, "/p", true, false, false, 4)));
 }

@@ -22,8 +22,12 @@ internal static class BenchCommand
             "--size", "N", "Rows and columns of the kernels' weights (default 4096).", value => value is >= 4 and <= 32768 && value % 4 == 0, "a multiple of 4 up to 32768");
         Option<double?> seconds = Numbers.Create<double>(
             "--seconds", "S", "How long each kernel, or the memory beside a model, is measured (default 0.5).", value => value is >= 0 and <= 60, "from 0 to 60");
+        Option<string> device = DeviceOption.Create();
         Option<string> head = HeadOption.Create();
-        var command = new Command("bench", "Measures how fast a model, or the kernels, run on this machine.") { model, kernels, threads, prompt, tokens, size, seconds, head };
+        var command = new Command("bench", "Measures how fast a model, or the kernels, run on this machine.")
+        {
+            model, kernels, threads, prompt, tokens, size, seconds, device, head,
+        };
         command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
         {
             double each = parsed.GetValue(seconds) ?? 0.5;
@@ -36,24 +40,25 @@ internal static class BenchCommand
 
             if (given is null)
             {
-                Refuse(parsed, prompt, tokens, head);
+                Refuse(parsed, prompt, tokens, device, head);
                 await KernelsAsync(session, parsed.GetValue(size) ?? 4096, count, each).ConfigureAwait(false);
                 return;
             }
 
             Refuse(parsed, size);
+            int? card = DeviceOption.Read(parsed, device, threads);
             ModelBench bench = await session.RunAsync("Measuring", steps =>
             {
                 string folder = ModelFolder.Existing(given);
                 ModelWork work = ModelWork.Of(folder, HeadOption.Read(parsed, head));
-                using LoadedModel loaded = LoadedModel.Load(folder, count, HeadOption.Read(parsed, head), session.CancellationToken);
-                MemoryBandwidth bandwidth = MemoryBandwidth.Measure(loaded.Threads, each, session.CancellationToken);
+                using LoadedModel loaded = LoadedModel.Load(folder, count, card, HeadOption.Read(parsed, head), session.CancellationToken);
+                MemoryBandwidth? bandwidth = card is null ? MemoryBandwidth.Measure(count, each, session.CancellationToken) : null;
                 return ModelBench.Measure(
                     loaded,
                     work,
                     parsed.GetValue(prompt) ?? 512,
                     parsed.GetValue(tokens) ?? 64,
-                    bandwidth.GigabytesPerSecond,
+                    bandwidth?.GigabytesPerSecond,
                     warmUpSeconds: 4 * each,
                     steps,
                     session.CancellationToken);

@@ -83,7 +83,7 @@ internal static class EvalCommand
                 {
                     if (parsed.GetValue(head) is not null)
                     {
-                        using LoadedModel running = LoadedModel.Load(one, null, headType, session.CancellationToken);
+                        using LoadedModel running = LoadedModel.Load(one, threads: null, card: null, headType, session.CancellationToken);
                         return RuntimePerplexity.Measure(running.Model, sequences, steps, session.CancellationToken);
                     }
 

@@ -116,7 +116,7 @@ internal sealed class EvalTasks(Option<string> against)
 
             int threads = parsed.GetValue(workers) ?? Environment.ProcessorCount;
             bool shares = !parsed.GetValue(noSharing);
-            using LoadedModel loaded = LoadedModel.Load(one, shares ? 1 : null, session.CancellationToken);
+            using LoadedModel loaded = LoadedModel.Load(one, shares ? 1 : null, card: null, session.CancellationToken);
             return TaskRunner.Run(
                 new ArmorScoringModel(loaded.Model, shares ? threads : 1) { SharesPrefixes = shares }, names, own, progress, session.CancellationToken);
         }

@@ -1,5 +1,6 @@
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
+using Armor.Runtime.Kernels;
 using Armor.Runtime.Kernels.Cpu;
 
 namespace Armor.Cli.Commands;
@@ -7,7 +8,7 @@ namespace Armor.Cli.Commands;
 /// <summary>A model and the backend that it runs on.</summary>
 internal sealed class LoadedModel : IDisposable
 {
-    private LoadedModel(ArmorModel model, CpuBackend backend, int threads)
+    private LoadedModel(ArmorModel model, IKernelBackend backend, int? threads)
     {
         Model = model;
         Backend = backend;
@@ -16,25 +17,30 @@ internal sealed class LoadedModel : IDisposable
 
     internal ArmorModel Model { get; }
 
-    internal CpuBackend Backend { get; }
+    internal IKernelBackend Backend { get; }
 
-    /// <summary>The number of threads that multiply.</summary>
-    internal int Threads { get; }
+    /// <summary>The number of threads that multiply; null on a card.</summary>
+    internal int? Threads { get; }
 
-    internal static LoadedModel Load(string folder, int? threads, CancellationToken cancellationToken) => Load(folder, threads, null, cancellationToken);
+    internal static LoadedModel Load(string folder, int? threads, int? card, CancellationToken cancellationToken) =>
+        Load(folder, threads, card, headType: null, cancellationToken);
 
     /// <param name="folder">Dense or ARMOR.</param>
     /// <param name="threads">Null for as many as there are processors.</param>
+    /// <param name="card">The card to run on; null for the processor.</param>
     /// <param name="headType">The type in which the head is held; null for the stored one.</param>
     /// <param name="cancellationToken">Checked while loading.</param>
-    internal static LoadedModel Load(string folder, int? threads, TensorElementType? headType, CancellationToken cancellationToken)
+    internal static LoadedModel Load(string folder, int? threads, int? card, TensorElementType? headType, CancellationToken cancellationToken)
     {
         var options = new CpuBackendOptions();
         options = options with { Threads = threads ?? options.Threads };
-        var backend = new CpuBackend(options);
+        IKernelBackend backend = card is { } number ? DeviceOption.Open(number) : new CpuBackend(options);
         try
         {
-            return new LoadedModel(ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = headType }, cancellationToken), backend, options.Threads);
+            return new LoadedModel(
+                ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = headType }, cancellationToken),
+                backend,
+                card is null ? options.Threads : null);
         }
         catch
         {

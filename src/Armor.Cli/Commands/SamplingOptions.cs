@@ -4,7 +4,7 @@ using Armor.Runtime.Kernels.Cpu;
 
 namespace Armor.Cli.Commands;
 
-/// <summary>How a verb that generates chooses tokens, on how many threads, and with which head; the same for all of them.</summary>
+/// <summary>How a verb that generates chooses tokens, where the model runs, and with which head; the same for all of them.</summary>
 internal sealed class SamplingOptions
 {
     private readonly Option<int?> maxTokens = Numbers.Integer("--max-tokens", "N", "Generate at most N tokens (default 256).", minimum: 1);
@@ -29,11 +29,13 @@ internal sealed class SamplingOptions
 
     private readonly Option<int?> threads = Numbers.Integer("--threads", "N", "Multiply on N threads (default: one a processor).", minimum: 1);
 
+    private readonly Option<string> device = DeviceOption.Create();
+
     private readonly Option<string> head = HeadOption.Create();
 
     internal void AddTo(Command command)
     {
-        Option[] options = [maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, threads, head];
+        Option[] options = [maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, threads, device, head];
         foreach (Option option in options)
         {
             command.Add(option);
@@ -55,5 +57,5 @@ internal sealed class SamplingOptions
 
     /// <summary>Loads a model to run as was asked for.</summary>
     internal LoadedModel Load(ParseResult parsed, string folder, CancellationToken cancellationToken) =>
-        LoadedModel.Load(folder, parsed.GetValue(threads), HeadOption.Read(parsed, head), cancellationToken);
+        LoadedModel.Load(folder, parsed.GetValue(threads), DeviceOption.Read(parsed, device, threads), HeadOption.Read(parsed, head), cancellationToken);
 }

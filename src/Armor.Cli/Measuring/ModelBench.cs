@@ -8,15 +8,16 @@ using Spectre.Console;
 namespace Armor.Cli.Measuring;
 
 /// <summary>How fast a model runs here: a prompt in one go, then token by token.</summary>
-/// <param name="Threads">Number of threads that multiply.</param>
+/// <param name="Device">What it runs on.</param>
+/// <param name="Threads">Number of threads that multiply; null on a card.</param>
 /// <param name="PromptTokens">Length of the prompt.</param>
 /// <param name="PromptSeconds">The fastest of some passes over it.</param>
 /// <param name="DecodeTokens">Number of tokens that followed, one pass each.</param>
 /// <param name="DecodeSeconds">The median of a pass.</param>
 /// <param name="Work">What a token costs.</param>
-/// <param name="Bandwidth">Gigabytes a second that the machine reads from memory with as many threads.</param>
+/// <param name="Bandwidth">Gigabytes a second that the machine reads from memory with as many threads; null on a card, whose memory is not measured here.</param>
 internal sealed record ModelBench(
-    int Threads, int PromptTokens, double PromptSeconds, int DecodeTokens, double DecodeSeconds, ModelWork Work, double Bandwidth)
+    string Device, int? Threads, int PromptTokens, double PromptSeconds, int DecodeTokens, double DecodeSeconds, ModelWork Work, double? Bandwidth)
 {
     private const int Passes = 3;
     private const int WarmUpTokens = 16;
@@ -31,7 +32,7 @@ internal sealed record ModelBench(
         ModelWork work,
         int promptTokens,
         int decodeTokens,
-        double bandwidth,
+        double? bandwidth,
         double warmUpSeconds,
         IProgress<Step> steps,
         CancellationToken cancellationToken)
@@ -43,7 +44,7 @@ internal sealed record ModelBench(
         var random = new Random(1);
         int[] tokens = [.. Enumerable.Range(0, promptTokens + decodeTokens).Select(_ => random.Next(model.Configuration.VocabularySize))];
         var logits = new float[model.Configuration.VocabularySize];
-        GenerationSession session = model.CreateSession();
+        using GenerationSession session = model.CreateSession();
 
         // The run-time compiles what has run for a while once more, and better.
         for (long begin = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(begin).TotalSeconds < warmUpSeconds;)
@@ -61,8 +62,12 @@ internal sealed record ModelBench(
             steps.Report(new Step((pass + 1.0) / (Passes + 1), "prompt", null));
         }
 
-        double[] decode = [.. Enumerable.Range(promptTokens, decodeTokens).Select(place => Time(place, 1)).Order()];
-        return new ModelBench(loaded.Threads, promptTokens, prompt, decodeTokens, decode[decode.Length / 2], work, bandwidth);
+        // A card chooses the likeliest token itself, and logits need not come back.
+        IEnumerable<double> steady = loaded.Threads is null
+            ? Greedy(model, tokens[..promptTokens], decodeTokens, cancellationToken)
+            : Enumerable.Range(promptTokens, decodeTokens).Select(place => Time(place, 1));
+        double[] decode = [.. steady.Order()];
+        return new ModelBench(loaded.Backend.Name, loaded.Threads, promptTokens, prompt, decodeTokens, decode[decode.Length / 2], work, bandwidth);
 
         double Time(int start, int count)
         {
@@ -72,10 +77,25 @@ internal sealed record ModelBench(
         }
     }
 
+    /// <summary>How long each token after a prompt takes.</summary>
+    private static IEnumerable<double> Greedy(ArmorModel model, int[] prompt, int count, CancellationToken cancellationToken)
+    {
+        GenerationOptions options = GenerationOptions.Greedy with { MaxTokens = count + 1, StopAtEndOfSequence = false };
+        using IEnumerator<int> generated = model.GenerateTokens(prompt, options, cancellationToken).GetEnumerator();
+        generated.MoveNext();
+        for (int token = 0; token < count; token++)
+        {
+            long begin = Stopwatch.GetTimestamp();
+            generated.MoveNext();
+            yield return Stopwatch.GetElapsedTime(begin).TotalSeconds;
+        }
+    }
+
     internal JsonObject ToJson() => new()
     {
+        ["device"] = Device,
         ["threads"] = Threads,
-        ["bandwidth"] = new JsonArray(new JsonObject { ["threads"] = Threads, ["gigabytesPerSecond"] = Bandwidth }),
+        ["bandwidth"] = Bandwidth is null ? new JsonArray() : new JsonArray(new JsonObject { ["threads"] = Threads, ["gigabytesPerSecond"] = Bandwidth }),
         ["bytesPerToken"] = Work.Bytes,
         ["promptTokens"] = PromptTokens,
         ["promptTokensPerSecond"] = PromptTokensPerSecond,
@@ -89,7 +109,8 @@ internal sealed record ModelBench(
 
     internal void Print(IAnsiConsole console)
     {
-        Table table = Tables.OfNumbers(Numbers.Invariant($"{Threads} threads"), "tokens/s", "GFLOP/s, dense-equivalent", "GB/s", "of the bandwidth");
+        string where = Threads is { } threads ? Numbers.Invariant($"{threads} threads") : Device;
+        Table table = Tables.OfNumbers(where, "tokens/s", "GFLOP/s, dense-equivalent", "GB/s", "of the bandwidth");
         table.AddRow(
             Numbers.Invariant($"Prompt of {PromptTokens} tokens"),
             Numbers.Invariant($"{PromptTokensPerSecond:0.0}"),
@@ -101,9 +122,11 @@ internal sealed record ModelBench(
             Numbers.Invariant($"{1 / DecodeSeconds:0.0}"),
             Numbers.Invariant($"{Work.Flops / DecodeSeconds / 1e9:0.0}"),
             Numbers.Invariant($"{DecodeGigabytesPerSecond:0.0}"),
-            Numbers.Invariant($"{100 * DecodeGigabytesPerSecond / Bandwidth:0} %"));
+            Bandwidth is null ? string.Empty : Numbers.Invariant($"{100 * DecodeGigabytesPerSecond / Bandwidth:0} %"));
         console.Write(table);
-        console.WriteLine(Numbers.Invariant(
-            $"Memory is read at {Bandwidth:0.0} GB/s here; a token reads {Numbers.Bytes(Work.Bytes)} of weights. Small models stay in the processor's cache."));
+        console.WriteLine(Bandwidth is null
+            ? $"A token reads {Numbers.Bytes(Work.Bytes)} of weights. Small models stay in the card's cache."
+            : Numbers.Invariant(
+                $"Memory is read at {Bandwidth:0.0} GB/s here; a token reads {Numbers.Bytes(Work.Bytes)} of weights. Small models stay in the processor's cache."));
     }
 }

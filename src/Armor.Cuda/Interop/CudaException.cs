@@ -30,6 +30,9 @@ public sealed class CudaException : Exception
         Status = status;
     }
 
+    /// <summary>Whether the card has too little memory left (CUDA_ERROR_OUT_OF_MEMORY of an allocation).</summary>
+    internal bool IsOutOfMemory => Call == "cuMemAlloc" && Status == 2;
+
     /// <summary>The function that failed; null where none was reached.</summary>
     public string? Call { get; }
 

@@ -26,6 +26,15 @@ internal abstract class DeviceProduct : IDisposable
     /// <summary>Copies a row of a dense weight.</summary>
     public virtual void CopyRow(DeviceRun run, int row, Span<float> destination) => throw new NotSupportedException("Only a dense weight has its rows at hand.");
 
+    /// <summary>Queues looking rows of a dense weight up, by the tokens of a pass.</summary>
+    /// <param name="run">Its stream is used.</param>
+    /// <param name="rows">Address on the device: [count], <see cref="RowDescription"/>.</param>
+    /// <param name="count">Number of rows.</param>
+    /// <param name="scale">What they are multiplied by.</param>
+    /// <param name="output">Address on the device: [count, d_in], float32.</param>
+    public virtual void Embed(DeviceRun run, nint rows, int count, float scale, nint output)
+        => throw new NotSupportedException("Only a dense weight has its rows at hand.");
+
     /// <summary>Takes memory over, to be given back with the weight.</summary>
     public DeviceMemory Own(DeviceMemory memory)
     {

@@ -28,6 +28,9 @@ internal sealed class DeviceRun : IDisposable
 
     public CudaStream Stream { get; }
 
+    /// <summary>Grows with every allocation of scratch memory: what was recorded with older addresses is of no more use.</summary>
+    public int ScratchVersion { get; private set; }
+
     /// <summary>Memory for one use, of at least this size. Growing loses the content, and waits for the device.</summary>
     public DeviceMemory Scratch(ScratchUse use, long bytes)
     {
@@ -42,7 +45,8 @@ internal sealed class DeviceRun : IDisposable
             }
 
             memory = Device.Allocate(bytes);
-            if (use == ScratchUse.Tickets)
+            ScratchVersion++;
+            if (use is ScratchUse.Tickets or ScratchUse.AttentionTickets or ScratchUse.LogitTickets)
             {
                 // Kernels leave them zero.
                 memory.Fill(0, Stream);
@@ -148,6 +152,18 @@ internal enum ScratchUse
 
     /// <summary>Counts which block of a row block comes last.</summary>
     Tickets,
+
+    /// <summary>Attention's sums over parts of the positions.</summary>
+    AttentionPartials,
+
+    /// <summary>Counts which part of the positions comes last.</summary>
+    AttentionTickets,
+
+    /// <summary>The highest logits of parts of the vocabulary.</summary>
+    LogitParts,
+
+    /// <summary>Counts which part of the vocabulary comes last.</summary>
+    LogitTickets,
 
     /// <summary>Inputs of 16 bits for NVIDIA's libraries.</summary>
     LibraryInput,

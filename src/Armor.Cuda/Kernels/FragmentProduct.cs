@@ -1,4 +1,3 @@
-using System.Numerics;
 using Armor.Cuda.Devices;
 using Armor.Cuda.Packing;
 using Armor.Cuda.Prefill;
@@ -9,24 +8,16 @@ using Armor.Runtime.Kernels;
 namespace Armor.Cuda.Kernels;
 
 /// <summary>
-/// A weight of 16-bit values, or a 2:4 core of 8-bit ones, for the tensor cores: one kernel brings the input, through B where there is one, into the
-/// order of fragments, a second multiplies by the core and applies A. Blocks that no fragment fits go row by row, in kernels of their own.
+/// A weight of 16-bit values, or a 2:4 core of 8-bit ones, for the tensor cores: <see cref="FragmentLaunch"/> multiplies by it. Blocks that no fragment fits go
+/// row by row, in kernels of their own.
 /// </summary>
 internal sealed class FragmentProduct : DeviceProduct
 {
-    /// <summary>Inputs a launch; scratch for sums is as large as these want it.</summary>
-    public const int MostInputs = 64;
-
-    private const uint ArrangeThreads = 128;
-    private const uint ProductThreads = 256;
-
     private readonly string _form;
     private readonly TensorElementType _type;
     private DeviceMemory? _weight;
     private DeviceMemory? _inputFragments;
     private DeviceMemory? _outputFragments;
-    private RowMatrix? _inputRows;
-    private RowMatrix? _outputRows;
     private int _inputBlock;
     private int _outputBlock;
     private LibraryProduct? _library;
@@ -97,29 +88,31 @@ internal sealed class FragmentProduct : DeviceProduct
     /// <summary>A in fragments and its block size; null where there is none.</summary>
     public (nint Address, int Block)? OutputFragments => _outputFragments is null ? null : (_outputFragments.Address, _outputBlock);
 
+    /// <summary>B row by row, where no fragment fits its blocks.</summary>
+    public RowMatrix? InputRows { get; private set; }
+
+    /// <summary>A row by row, where no fragment fits its blocks.</summary>
+    public RowMatrix? OutputRows { get; private set; }
+
     /// <summary>Whether a large batch goes to NVIDIA's libraries: a core with wrappers of fragments or none, and a shape that they take.</summary>
-    public bool FitsLibraries => _form != "dense" && _inputRows is null && _outputRows is null
+    public bool FitsLibraries => _form != "dense" && InputRows is null && OutputRows is null
         && Rows % SparseLtPlan.SparseMultiple == 0 && Columns % SparseLtPlan.SparseMultiple == 0;
 
     public override void Multiply(DeviceRun run, nint input, int batch, nint output)
     {
-        if (Prefill is { } prefill && batch >= prefill.Batch && FitsLibraries)
+        if (GoesToLibraries(batch))
         {
             // Made from what is on the device when first wanted: many weights never see a large batch.
-            _library ??= new LibraryProduct(run, prefill.Libraries, this);
+            _library ??= new LibraryProduct(run, Prefill!.Value.Libraries, this);
             _library.Multiply(run, input, batch, output);
             return;
         }
 
-        for (var first = 0; first < batch; first += MostInputs)
-        {
-            MultiplyPiece(
-                run,
-                input + ((nint)first * Columns * sizeof(float)),
-                Math.Min(MostInputs, batch - first),
-                output + ((nint)first * Rows * sizeof(float)));
-        }
+        FragmentLaunch.Queue(run, [this], Splits, input, batch, [output]);
     }
+
+    /// <summary>Whether NVIDIA's libraries multiply so many inputs.</summary>
+    public bool GoesToLibraries(int batch) => Prefill is { } prefill && batch >= prefill.Batch && FitsLibraries;
 
     public override void CopyRow(DeviceRun run, int row, Span<float> destination)
     {
@@ -129,6 +122,12 @@ internal sealed class FragmentProduct : DeviceProduct
         run.Stream.Synchronize();
         DenseFragments.CopyRow(staging.AsSpan<byte>(tileBytes), row % Fragments.TileRows, _type, destination);
     }
+
+    public override void Embed(DeviceRun run, nint rows, int count, float scale, nint output) => run.Launch(
+        KernelNames.Embed(TypeName), Blocks((Columns + 1) / 2, 128), (uint)count, 1, 128, new EmbedArguments
+        {
+            Weight = Weight, Rows = rows, Output = output, Columns = Columns, Chunks = Fragments.ChunksOf(Columns), Scale = scale,
+        });
 
     /// <summary>
     /// As many parts as fill the card best: two blocks of threads a multiprocessor run at once, and the longest queue of chunks decides; half a
@@ -152,7 +151,8 @@ internal sealed class FragmentProduct : DeviceProduct
         return best;
     }
 
-    private static int SplitsOf(DeviceRun run, int rows, int columns, int? splits)
+    /// <summary>As many as are asked for, or the best by rule; at most one a chunk.</summary>
+    internal static int SplitsOf(DeviceRun run, int rows, int columns, int? splits)
         => Math.Min(splits ?? BestSplits(rows, columns, run.Device.Multiprocessors), Fragments.ChunksOf(columns));
 
     private static FragmentProduct Made(FragmentProduct product, Action<FragmentProduct> fill)
@@ -183,7 +183,7 @@ internal sealed class FragmentProduct : DeviceProduct
             }
             else
             {
-                _inputRows = RowMatrix.Of(run, this, input.RoundedTo(_type), cancellationToken);
+                InputRows = RowMatrix.Of(run, this, input.RoundedTo(_type), cancellationToken);
             }
         }
 
@@ -196,66 +196,8 @@ internal sealed class FragmentProduct : DeviceProduct
             }
             else
             {
-                _outputRows = RowMatrix.Of(run, this, output.RoundedTo(_type), cancellationToken);
+                OutputRows = RowMatrix.Of(run, this, output.RoundedTo(_type), cancellationToken);
             }
         }
-    }
-
-    private void MultiplyPiece(DeviceRun run, nint input, int batch, nint output)
-    {
-        var chunks = Fragments.ChunksOf(Columns);
-        var steps = Arrange(run, input, batch, chunks * Fragments.ChunkSteps);
-        var inputsAtOnce = batch <= 8 ? 8 : 16;
-        var groups = (batch + inputsAtOnce - 1) / inputsAtOnce;
-        var strideShift = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(2, Math.Min(batch, inputsAtOnce))));
-        var blocks = Blocks(Rows, Fragments.BlockRows);
-        var sums = _outputRows is null ? output : run.Scratch(ScratchUse.BeforeOutputWrapper, (long)batch * Rows * sizeof(float)).Address;
-        run.Launch(KernelNames.Product(_form, TypeName, inputsAtOnce), blocks, (uint)Splits, (uint)groups, ProductThreads, new ProductArguments
-        {
-            Weight = _weight!.Address,
-            Input = steps,
-            Wrapper = _outputFragments?.Address ?? 0,
-            Partials = run.Scratch(ScratchUse.Partials, ((long)groups * blocks * Splits * Fragments.BlockRows * sizeof(float)) << strideShift).Address,
-            Tickets = run.Scratch(ScratchUse.Tickets, (long)groups * blocks * sizeof(uint)).Address,
-            Output = sums,
-            Rows = Rows,
-            RowTiles = Fragments.TilesOf(Rows),
-            Chunks = chunks,
-            Splits = Splits,
-            Batch = batch,
-            StrideShift = strideShift,
-            WrapperSteps = _outputFragments is null ? 0 : _outputBlock / 16,
-        });
-        _outputRows?.Multiply(run, sums, batch, output);
-    }
-
-    /// <summary>Brings inputs into the order of fragments.</summary>
-    private nint Arrange(DeviceRun run, nint input, int batch, int steps)
-    {
-        var eights = Blocks(batch, 8);
-        var arguments = new InputArguments
-        {
-            Wrapper = _inputFragments?.Address ?? 0,
-            Input = input,
-            Output = run.Scratch(ScratchUse.Steps, (long)eights * steps * Fragments.Lanes * Fragments.LaneBytes).Address,
-            Columns = Columns,
-            Steps = steps,
-            Batch = batch,
-            WrapperSteps = _inputBlock / 16,
-        };
-        if (_inputFragments is not null)
-        {
-            run.Launch(KernelNames.Input(TypeName), (uint)steps, eights, 1, 2 * Fragments.Lanes, arguments);
-            return arguments.Output;
-        }
-
-        if (_inputRows is { } rows)
-        {
-            arguments.Input = run.Scratch(ScratchUse.AfterInputWrapper, (long)batch * Columns * sizeof(float)).Address;
-            rows.Multiply(run, input, batch, arguments.Input);
-        }
-
-        run.Launch(KernelNames.Arrange(TypeName), Blocks(steps * Fragments.Lanes, ArrangeThreads), eights, 1, ArrangeThreads, arguments);
-        return arguments.Output;
     }
 }

@@ -113,6 +113,12 @@ internal sealed class RowProduct : DeviceProduct
         staging.AsSpan<float>(destination.Length).CopyTo(destination);
     }
 
+    public override void Embed(DeviceRun run, nint rows, int count, float scale, nint output) => run.Launch(
+        KernelNames.EmbedRows, ((uint)Columns + 127) / 128, (uint)count, 1, 128, new EmbedArguments
+        {
+            Weight = _dense!.Address, Rows = rows, Output = output, Columns = Columns, Scale = scale,
+        });
+
     private static RowProduct Made(RowProduct product, Action<RowProduct> fill)
     {
         try

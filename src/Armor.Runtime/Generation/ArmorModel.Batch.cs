@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using System.Text;
 using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Generation.Decoding;
 
 namespace Armor.Runtime.Generation;
 
@@ -59,40 +60,57 @@ public sealed partial class ArmorModel
         var results = new GenerationResult[jobs.Length];
         var active = new List<ActiveSequence>();
         var idle = new Stack<GenerationSession>();
-        var logits = new float[Math.Min(mostAtOnce, jobs.Length) * Configuration.VocabularySize];
+        var most = Math.Min(mostAtOnce, jobs.Length);
+        var logits = Continuation.IsGreedyBy(options) ? null : new float[most * Configuration.VocabularySize];
+        var likeliest = new int[most];
         var started = 0;
-        while (started < jobs.Length || active.Count > 0)
+        try
         {
-            for (; started < jobs.Length && active.Count < mostAtOnce; started++)
+            while (started < jobs.Length || active.Count > 0)
             {
-                var sequence = new ActiveSequence(started, jobs[started], idle.Count > 0 ? idle.Pop() : CreateSession());
-                sequence.Session.Rewind(0);
-                ForwardLogits(jobs[started].Prompt, sequence.Session, logits.AsSpan(0, Configuration.VocabularySize), cancellationToken);
-                Accept(sequence, 0);
-                active.Add(sequence);
-            }
-
-            active.RemoveAll(sequence => sequence.HasEnded);
-            if (active.Count > 0)
-            {
-                int[] tokens = [.. active.Select(sequence => sequence.Tokens[^1])];
-                ForwardBatch(
-                    active.ConvertAll(sequence => sequence.Session), tokens, logits.AsSpan(0, tokens.Length * Configuration.VocabularySize), cancellationToken);
-                for (var row = 0; row < active.Count; row++)
+                for (; started < jobs.Length && active.Count < mostAtOnce; started++)
                 {
-                    Accept(active[row], row);
+                    var sequence = new ActiveSequence(started, jobs[started], idle.Count > 0 ? idle.Pop() : CreateSession());
+                    active.Add(sequence);
+                    sequence.Session.Rewind(0);
+                    Advance(jobs[started].Prompt, sequence.Session, Output(1), cancellationToken);
+                    Accept(sequence, 0);
                 }
 
                 active.RemoveAll(sequence => sequence.HasEnded);
+                if (active.Count > 0)
+                {
+                    int[] tokens = [.. active.Select(sequence => sequence.Tokens[^1])];
+                    Advance(active.ConvertAll(sequence => sequence.Session), tokens, Output(tokens.Length), cancellationToken);
+                    for (var row = 0; row < active.Count; row++)
+                    {
+                        Accept(active[row], row);
+                    }
+
+                    active.RemoveAll(sequence => sequence.HasEnded);
+                }
+            }
+
+            return results;
+        }
+        finally
+        {
+            foreach (var session in idle.Union(active.Select(sequence => sequence.Session)))
+            {
+                session.Dispose();
             }
         }
 
-        return results;
+        DecoderOutput Output(int rows) => logits is null
+            ? DecoderOutput.OfLikeliest(likeliest.AsSpan(0, rows))
+            : DecoderOutput.OfLogits(logits.AsSpan(0, rows * Configuration.VocabularySize));
 
         void Accept(ActiveSequence sequence, int row)
         {
             cancellationToken.ThrowIfCancellationRequested();
-            var update = sequence.Accept(logits.AsSpan(row * Configuration.VocabularySize, Configuration.VocabularySize));
+            var update = logits is null
+                ? sequence.Accept(likeliest[row])
+                : sequence.Accept(logits.AsSpan(row * Configuration.VocabularySize, Configuration.VocabularySize));
             progress?.Report(new BatchUpdate(sequence.Index, update));
             if (update.FinishReason is { } reason)
             {
@@ -117,9 +135,12 @@ public sealed partial class ArmorModel
 
         public bool HasEnded { get; private set; }
 
-        public GenerationUpdate Accept(Span<float> logits)
+        public GenerationUpdate Accept(Span<float> logits) => Note(_continuation.Accept(logits));
+
+        public GenerationUpdate Accept(int token) => Note(_continuation.Accept(token));
+
+        private GenerationUpdate Note(GenerationUpdate update)
         {
-            var update = _continuation.Accept(logits);
             Text.Append(update.Text);
             HasEnded = update.FinishReason is not null;
             if (update.Token is { } token)

@@ -1,6 +1,6 @@
+using System.Buffers;
 using System.Globalization;
-using System.Runtime.InteropServices;
-using Armor.Runtime.Generation.Attention;
+using Armor.Runtime.Generation.Decoding;
 
 namespace Armor.Runtime.Generation;
 
@@ -25,39 +25,14 @@ public sealed partial class ArmorModel
     public void ForwardLogits(ReadOnlySpan<int> tokens, GenerationSession session, Span<float> logits, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(session);
-        var forward = Forward();
-        CheckOwner(session);
-        session.Enter();
-        try
+        var vocabulary = Configuration.VocabularySize;
+        if (logits.Length % vocabulary != 0 || logits.Length / vocabulary > tokens.Length)
         {
-            CheckContext(tokens.Length, session.Length, nameof(tokens));
-            CheckVocabulary(tokens, nameof(tokens));
-            var vocabulary = Configuration.VocabularySize;
-            if (logits.Length % vocabulary != 0 || logits.Length / vocabulary > tokens.Length)
-            {
-                throw new ArgumentException(
-                    $"The logits must be 0 to {tokens.Length} rows of {vocabulary} values; found {logits.Length} values.", nameof(logits));
-            }
-
-            session.Reserve(session.Length + tokens.Length);
-            var buffers = forward.Rent();
-            try
-            {
-                Rotate(session, Configuration.HasLongRotation(session.Length + tokens.Length), forward, buffers, cancellationToken);
-                var sequence = new Segment(session.Cache, session.Length, 0, 0, session.IsLong == true);
-                RunPieces(tokens, sequence, forward, buffers, logits, cancellationToken);
-            }
-            finally
-            {
-                forward.Return(buffers);
-            }
-
-            session.Append(tokens);
+            throw new ArgumentException(
+                $"The logits must be 0 to {tokens.Length} rows of {vocabulary} values; found {logits.Length} values.", nameof(logits));
         }
-        finally
-        {
-            session.Exit();
-        }
+
+        Advance(tokens, session, DecoderOutput.OfLogits(logits), cancellationToken);
     }
 
     /// <summary>
@@ -78,13 +53,40 @@ public sealed partial class ArmorModel
         IReadOnlyList<GenerationSession> sessions, ReadOnlySpan<int> tokens, Span<float> logits, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(sessions);
-        var forward = Forward();
         if (tokens.Length != sessions.Count || logits.Length != (long)sessions.Count * Configuration.VocabularySize)
         {
             throw new ArgumentException(
                 $"{sessions.Count} sessions need as many tokens and rows of {Configuration.VocabularySize} logits; found {tokens.Length} tokens and {logits.Length} logits.");
         }
 
+        Advance(sessions, tokens, DecoderOutput.OfLogits(logits), cancellationToken);
+    }
+
+    /// <summary>Appends tokens to a session; the logits or likeliest tokens of the last of them are wanted.</summary>
+    private void Advance(ReadOnlySpan<int> tokens, GenerationSession session, DecoderOutput output, CancellationToken cancellationToken)
+    {
+        var decoder = Decoder();
+        CheckOwner(session);
+        session.Enter();
+        try
+        {
+            CheckContext(tokens.Length, session.Length, nameof(tokens));
+            CheckVocabulary(tokens, nameof(tokens));
+            session.Reserve(session.Length + tokens.Length);
+            Rotate(session, Configuration.HasLongRotation(session.Length + tokens.Length), decoder, cancellationToken);
+            RunPieces(tokens, new DecoderSegment(session.Sequence, session.Length, 0, 0, session.IsLong == true), decoder, output, cancellationToken);
+            session.Append(tokens);
+        }
+        finally
+        {
+            session.Exit();
+        }
+    }
+
+    /// <summary>Appends a token to each session, and gives the logits or likeliest tokens that follow.</summary>
+    private void Advance(IReadOnlyList<GenerationSession> sessions, ReadOnlySpan<int> tokens, DecoderOutput output, CancellationToken cancellationToken)
+    {
+        var decoder = Decoder();
         CheckVocabulary(tokens, nameof(tokens));
         var entered = 0;
         try
@@ -96,7 +98,7 @@ public sealed partial class ArmorModel
                 sessions[entered].Enter();
             }
 
-            RunSeveral(sessions, tokens, forward, logits, cancellationToken);
+            RunSeveral(sessions, tokens, decoder, output, cancellationToken);
         }
         finally
         {
@@ -109,7 +111,7 @@ public sealed partial class ArmorModel
 
     /// <summary>Runs a token of each session, some sessions at a time.</summary>
     private void RunSeveral(
-        IReadOnlyList<GenerationSession> sessions, ReadOnlySpan<int> tokens, ForwardPass forward, Span<float> logits, CancellationToken cancellationToken)
+        IReadOnlyList<GenerationSession> sessions, ReadOnlySpan<int> tokens, IDecoder decoder, DecoderOutput output, CancellationToken cancellationToken)
     {
         for (var i = 0; i < sessions.Count; i++)
         {
@@ -117,31 +119,30 @@ public sealed partial class ArmorModel
             sessions[i].Reserve(sessions[i].Length + 1);
         }
 
-        var buffers = forward.Rent();
+        for (var i = 0; i < sessions.Count; i++)
+        {
+            Rotate(sessions[i], Configuration.HasLongRotation(sessions[i].Length + 1), decoder, cancellationToken);
+        }
+
+        var segments = ArrayPool<DecoderSegment>.Shared.Rent(Math.Min(tokens.Length, decoder.MostRows));
         try
         {
-            for (var i = 0; i < sessions.Count; i++)
+            for (var start = 0; start < tokens.Length; start += decoder.MostRows)
             {
-                Rotate(sessions[i], Configuration.HasLongRotation(sessions[i].Length + 1), forward, buffers, cancellationToken);
-            }
-
-            for (var start = 0; start < tokens.Length; start += ForwardBuffers.MostRows)
-            {
-                var count = Math.Min(ForwardBuffers.MostRows, tokens.Length - start);
-                buffers.Segments.Clear();
+                var count = Math.Min(decoder.MostRows, tokens.Length - start);
                 for (var row = 0; row < count; row++)
                 {
                     var session = sessions[start + row];
-                    buffers.Segments.Add(new Segment(session.Cache, session.Length, row, 1, session.IsLong == true));
+                    segments[row] = new DecoderSegment(session.Sequence, session.Length, row, 1, session.IsLong == true);
                 }
 
-                forward.Run(tokens.Slice(start, count), CollectionsMarshal.AsSpan(buffers.Segments), 0, buffers, cancellationToken);
-                forward.ComputeLogits(0, count, buffers, logits.Slice(start * Configuration.VocabularySize, count * Configuration.VocabularySize));
+                decoder.Run(
+                    tokens.Slice(start, count), segments.AsSpan(0, count), output.Slice(start, count, Configuration.VocabularySize), cancellationToken);
             }
         }
         finally
         {
-            forward.Return(buffers);
+            ArrayPool<DecoderSegment>.Shared.Return(segments, clearArray: true);
         }
 
         for (var i = 0; i < sessions.Count; i++)
@@ -151,12 +152,12 @@ public sealed partial class ArmorModel
     }
 
     /// <summary>Sees that a session's keys are rotated as the sequence now demands, which may take a pass over all its tokens.</summary>
-    private void Rotate(GenerationSession session, bool isLong, ForwardPass forward, ForwardBuffers buffers, CancellationToken cancellationToken)
+    private void Rotate(GenerationSession session, bool isLong, IDecoder decoder, CancellationToken cancellationToken)
     {
         if (session.IsLong != isLong)
         {
             session.IsLong = null;
-            RunPieces(session.Tokens, new Segment(session.Cache, 0, 0, 0, isLong), forward, buffers, [], cancellationToken);
+            RunPieces(session.Tokens, new DecoderSegment(session.Sequence, 0, 0, 0, isLong), decoder, default, cancellationToken);
             session.IsLong = isLong;
         }
     }
@@ -164,35 +165,29 @@ public sealed partial class ArmorModel
     /// <summary>Runs tokens of one sequence, some at a time.</summary>
     /// <param name="tokens">At the positions from the start of <paramref name="sequence"/> on.</param>
     /// <param name="sequence">Its rows mean nothing.</param>
-    /// <param name="forward">The forward pass.</param>
-    /// <param name="buffers">Its activations.</param>
-    /// <param name="logits">Of the last tokens.</param>
+    /// <param name="decoder">The forward pass.</param>
+    /// <param name="output">What is wanted of the last tokens.</param>
     /// <param name="cancellationToken">Checked between layers.</param>
     private void RunPieces(
-        ReadOnlySpan<int> tokens, Segment sequence, ForwardPass forward, ForwardBuffers buffers, Span<float> logits, CancellationToken cancellationToken)
+        ReadOnlySpan<int> tokens, DecoderSegment sequence, IDecoder decoder, DecoderOutput output, CancellationToken cancellationToken)
     {
         var vocabulary = Configuration.VocabularySize;
-        var firstWanted = tokens.Length - (logits.Length / vocabulary);
-        for (var start = 0; start < tokens.Length; start += ForwardBuffers.MostRows)
+        var firstWanted = tokens.Length - output.RowCount(vocabulary);
+        for (var start = 0; start < tokens.Length; start += decoder.MostRows)
         {
-            var piece = tokens.Slice(start, Math.Min(ForwardBuffers.MostRows, tokens.Length - start));
-            var skipped = Math.Clamp(firstWanted - start, 0, piece.Length);
+            var piece = tokens.Slice(start, Math.Min(decoder.MostRows, tokens.Length - start));
             var segment = sequence with { FirstPosition = sequence.FirstPosition + start, Rows = piece.Length };
-            forward.Run(piece, [segment], skipped, buffers, cancellationToken);
-            if (skipped < piece.Length)
-            {
-                var rows = piece.Length - skipped;
-                forward.ComputeLogits(skipped, rows, buffers, logits[..(rows * vocabulary)]);
-                logits = logits[(rows * vocabulary)..];
-            }
+            var first = Math.Max(firstWanted - start, 0);
+            var own = first < piece.Length ? output.Slice(start + first - firstWanted, piece.Length - first, vocabulary) : default;
+            decoder.Run(piece, [segment], own, cancellationToken);
         }
     }
 
-    private ForwardPass Forward()
+    private IDecoder Decoder()
     {
-        var forward = _forward;
-        ObjectDisposedException.ThrowIf(forward is null, this);
-        return forward;
+        var decoder = _decoder;
+        ObjectDisposedException.ThrowIf(decoder is null, this);
+        return decoder;
     }
 
     private void CheckOwner(GenerationSession? session)

@@ -1,7 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Threading.Channels;
 using Armor.Runtime.Checkpoints;
-using Armor.Runtime.Generation.Attention;
+using Armor.Runtime.Generation.Decoding;
 using Armor.Runtime.Models;
 using Armor.Runtime.Tokenization;
 
@@ -123,7 +123,7 @@ public sealed partial class ArmorModel
     private Job Prepare(IReadOnlyList<int> prompt, GenerationOptions options, bool isText)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        Forward();
+        Decoder();
         options.Validate();
         int[] tokens = [.. prompt];
         if (tokens.Length == 0)
@@ -136,13 +136,14 @@ public sealed partial class ArmorModel
         return new Job(Configuration, tokens, options, isText ? options.StopStrings.Count > 0 ? Tokenizer : _tokenizer : null);
     }
 
-    private void CheckMemory(long positions) => new KeyValueCache(Configuration, _cacheType).CheckFits(positions);
+    private void CheckMemory(long positions) => Decoder().CheckFits(positions);
 
     private IEnumerable<GenerationUpdate> Run(Job job, GenerationSession? session, CancellationToken cancellationToken)
     {
-        session ??= CreateSession();
-        var logits = new float[Configuration.VocabularySize];
+        using var own = session is null ? CreateSession() : null;
+        session ??= own!;
         var continuation = job.CreateContinuation();
+        var logits = continuation.IsGreedy ? [] : new float[Configuration.VocabularySize];
         session.Rewind(Math.Min(session.CommonLength(job.Prompt), job.Prompt.Length - 1));
         var next = job.Prompt[session.Length..];
         var one = new int[1];
@@ -154,8 +155,7 @@ public sealed partial class ArmorModel
                 throw new InvalidOperationException("The session was used elsewhere while it generates.");
             }
 
-            ForwardLogits(next, session, logits, cancellationToken);
-            var update = continuation.Accept(logits);
+            var update = Next(next, session, continuation, logits, cancellationToken);
             yield return update;
             if (update.FinishReason is not null)
             {
@@ -165,6 +165,21 @@ public sealed partial class ArmorModel
             one[0] = update.Token!.Value;
             next = one;
         }
+    }
+
+    /// <summary>Computes tokens of a session and chooses the next one.</summary>
+    private GenerationUpdate Next(
+        ReadOnlySpan<int> tokens, GenerationSession session, Continuation continuation, Span<float> logits, CancellationToken cancellationToken)
+    {
+        if (!continuation.IsGreedy)
+        {
+            Advance(tokens, session, DecoderOutput.OfLogits(logits), cancellationToken);
+            return continuation.Accept(logits);
+        }
+
+        Span<int> likeliest = stackalloc int[1];
+        Advance(tokens, session, DecoderOutput.OfLikeliest(likeliest), cancellationToken);
+        return continuation.Accept(likeliest[0]);
     }
 
     private static IAsyncEnumerable<GenerationUpdate> RunAhead(

@@ -1,5 +1,6 @@
 using Armor.Runtime.Chat;
 using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Generation.Decoding;
 using Armor.Runtime.Kernels;
 using Armor.Runtime.Kernels.Cpu;
 using Armor.Runtime.Models;
@@ -15,27 +16,24 @@ public sealed partial class ArmorModel : IDisposable
 {
     private readonly string _folder;
     private readonly ModelTokenizer? _tokenizer;
-    private readonly TensorElementType _cacheType;
     private readonly DecoderWeights _weights;
     private readonly CpuBackend? _ownBackend;
-    private volatile ForwardPass? _forward;
+    private volatile IDecoder? _decoder;
 
     private ArmorModel(
         string folder,
         ModelConfiguration configuration,
         DecoderWeights weights,
         CpuBackend? ownBackend,
-        ForwardPass forward,
+        IDecoder decoder,
         ModelTokenizer? tokenizer,
-        TensorElementType cacheType,
         GenerationOptions? recommendedOptions)
     {
         _weights = weights;
         _ownBackend = ownBackend;
         _folder = folder;
         _tokenizer = tokenizer;
-        _forward = forward;
-        _cacheType = cacheType;
+        _decoder = decoder;
         Configuration = configuration;
         RecommendedOptions = recommendedOptions;
     }
@@ -75,7 +73,8 @@ public sealed partial class ArmorModel : IDisposable
     /// The configuration, <c>generation_config.json</c> or the tokenizer breaks a rule, or a tensor is missing, unexpected, of another shape, damaged, or not finite.
     /// </exception>
     /// <exception cref="NotSupportedException">
-    /// The backend cannot multiply by a linear of the model, or <see cref="ArmorModelOptions.HeadType"/> is given for a head that is pruned.
+    /// The backend cannot multiply by a linear of the model, or runs whole models, but none of this configuration; or
+    /// <see cref="ArmorModelOptions.HeadType"/> is given for a head that is pruned.
     /// </exception>
     public static ArmorModel Load(string folder, ArmorModelOptions? options = null, CancellationToken cancellationToken = default)
     {
@@ -83,25 +82,24 @@ public sealed partial class ArmorModel : IDisposable
         options ??= new ArmorModelOptions();
         options.Validate();
         var ownBackend = options.Backend is null ? new CpuBackend() : null;
+        var backend = options.Backend ?? ownBackend!;
+        DecoderWeights? weights = null;
         try
         {
             var tokenizer = ModelTokenizer.IsIn(folder) ? ModelTokenizer.Load(folder) : null;
-            var recommended = RecommendedGeneration.Read(folder, ModelConfiguration.Load(folder).VocabularySize);
-            var (configuration, weights) = WeightReader.Read(folder, options.Backend ?? ownBackend!, options, cancellationToken);
+            var configuration = ModelConfiguration.Load(folder);
+            var recommended = RecommendedGeneration.Read(folder, configuration.VocabularySize);
+            CheckDecoder(backend, configuration, folder);
+            (configuration, weights) = WeightReader.Read(folder, backend, options, cancellationToken);
             configuration = configuration with { EndOfSequence = [.. configuration.EndOfSequence.Union(recommended.EndOfSequence)] };
-            var threads = ((options.Backend ?? ownBackend) as IThreadedBackend)?.Threads;
-            return new ArmorModel(
-                folder,
-                configuration,
-                weights,
-                ownBackend,
-                new ForwardPass(configuration, weights, threads),
-                tokenizer,
-                options.CacheType,
-                recommended.Options);
+            var decoder = backend is IDecoderBackend own
+                ? own.CreateDecoder(configuration, weights, options.CacheType)
+                : new ManagedDecoder(configuration, weights, (backend as IThreadedBackend)?.Threads, options.CacheType);
+            return new ArmorModel(folder, configuration, weights, ownBackend, decoder, tokenizer, recommended.Options);
         }
         catch
         {
+            weights?.Dispose();
             ownBackend?.Dispose();
             throw;
         }
@@ -114,19 +112,36 @@ public sealed partial class ArmorModel : IDisposable
     /// <exception cref="ObjectDisposedException">The model is disposed of.</exception>
     public GenerationSession CreateSession(int capacity = 0)
     {
-        Forward();
+        var decoder = Decoder();
         ArgumentOutOfRangeException.ThrowIfNegative(capacity);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(capacity, Configuration.ContextLength);
-        var session = new GenerationSession(this, _cacheType);
-        session.Reserve(capacity);
-        return session;
+        var session = new GenerationSession(this, decoder.CreateSequence());
+        try
+        {
+            session.Reserve(capacity);
+            return session;
+        }
+        catch
+        {
+            session.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Gives the weights' memory back. A generation under way ends with an <see cref="ObjectDisposedException"/>.</summary>
     public void Dispose()
     {
-        _forward = null;
+        Interlocked.Exchange(ref _decoder, null)?.Dispose();
         _weights.Dispose();
         _ownBackend?.Dispose();
+    }
+
+    /// <summary>Refuses, before anything large is read, what a backend that runs whole models does not run.</summary>
+    private static void CheckDecoder(IKernelBackend backend, ModelConfiguration configuration, string folder)
+    {
+        if (backend is IDecoderBackend own && own.SupportsDecoder(configuration) is { IsSupported: false } support)
+        {
+            throw new NotSupportedException($"The backend \"{backend.Name}\" does not run {folder}: {support.Reason}");
+        }
     }
 }

@@ -26,11 +26,20 @@ internal sealed class Continuation
         _promptTokens = prompt.Length;
     }
 
+    /// <summary>Whether the next token is always that of the highest logit, so that no other logit matters.</summary>
+    public bool IsGreedy => IsGreedyBy(_options);
+
+    /// <summary><see cref="IsGreedy"/> of every sequence with these options.</summary>
+    public static bool IsGreedyBy(GenerationOptions options) => options.Temperature == 0 && options.RepetitionPenalty == 1;
+
     /// <summary>Chooses the next token.</summary>
     /// <param name="logits">[vocabulary]; changed by the sampler.</param>
-    public GenerationUpdate Accept(Span<float> logits)
+    public GenerationUpdate Accept(Span<float> logits) => Accept(_sampler.Next(logits));
+
+    /// <summary>Takes the next token, chosen elsewhere.</summary>
+    /// <param name="token">Of the highest logit, see <see cref="IsGreedy"/>.</param>
+    public GenerationUpdate Accept(int token)
     {
-        var token = _sampler.Next(logits);
         if ((_options.StopAtEndOfSequence && _configuration.EndOfSequence.Contains(token)) || _options.StopTokens.Contains(token))
         {
             return new GenerationUpdate(null, _text?.Finish() ?? string.Empty, FinishReason.EndOfSequence, _promptTokens, _generated);

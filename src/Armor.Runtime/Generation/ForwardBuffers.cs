@@ -10,6 +10,8 @@ internal sealed class ForwardBuffers(ModelConfiguration configuration, IKernelTh
     /// <summary>A prompt goes through the layers in pieces of so many tokens, so that memory does not grow with it.</summary>
     public const int MostRows = 64;
 
+    private float[] _logits = [];
+
     /// <summary>Attention with its scratch memory.</summary>
     public CausalAttention Attention { get; } = new(configuration, threads);
 
@@ -87,6 +89,14 @@ internal sealed class ForwardBuffers(ModelConfiguration configuration, IKernelTh
             ExpertInput = new float[rows * configuration.HiddenSize];
             ExpertOutput = new float[rows * configuration.HiddenSize];
         }
+    }
+
+    /// <summary>Room for logits that the caller does not see, [rows, vocabulary]; contents are lost.</summary>
+    public Span<float> ReserveLogits(int rows)
+    {
+        var count = rows * configuration.VocabularySize;
+        _logits = _logits.Length < count ? new float[count] : _logits;
+        return _logits.AsSpan(0, count);
     }
 
     private RotationTable CreateTable(int rows) =>

@@ -147,31 +147,31 @@ internal sealed class ForwardPass(ModelConfiguration configuration, DecoderWeigh
         configuration.HasLocalRotation(layer) ? buffers.LocalRotations : buffers.Rotations;
 
     /// <summary>Adds to the residual stream, through a norm where the family has one.</summary>
-    private void AddNormed(Span<float> added, float[]? norm, Span<float> residual)
+    private void AddNormed(Span<float> added, ReadOnlyMemory<float>? norm, Span<float> residual)
     {
-        if (norm is not null)
+        if (norm is { } weight)
         {
-            Normalize(added, norm, added);
+            Normalize(added, weight, added);
         }
 
         RowMath.Add(added, residual);
     }
 
     /// <summary>Norms every row of the weight's size.</summary>
-    private void Normalize(ReadOnlySpan<float> input, float[] weight, Span<float> output)
+    private void Normalize(ReadOnlySpan<float> input, ReadOnlyMemory<float> weight, Span<float> output)
     {
         for (var start = 0; start < input.Length; start += weight.Length)
         {
-            RowMath.Normalize(input.Slice(start, weight.Length), weight, configuration.NormEpsilon, output.Slice(start, weight.Length));
+            RowMath.Normalize(input.Slice(start, weight.Length), weight.Span, configuration.NormEpsilon, output.Slice(start, weight.Length));
         }
     }
 
     /// <summary>[rows, heads × head size], in place; the first row is at <paramref name="firstRow"/> of the rotations.</summary>
-    private void NormalizeAndRotate(Span<float> heads, float[]? norm, int headCount, int firstRow, RotationTable rotations)
+    private void NormalizeAndRotate(Span<float> heads, ReadOnlyMemory<float>? norm, int headCount, int firstRow, RotationTable rotations)
     {
-        if (norm is not null)
+        if (norm is { } weight)
         {
-            Normalize(heads, norm, heads);
+            Normalize(heads, weight, heads);
         }
 
         var (size, half) = (configuration.HeadSize, configuration.RotarySize / 2);

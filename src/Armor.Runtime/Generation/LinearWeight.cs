@@ -3,24 +3,40 @@ using Armor.Runtime.Kernels;
 namespace Armor.Runtime.Generation;
 
 /// <summary>A linear as the forward pass uses it: y = W·x + bias.</summary>
-internal sealed class LinearWeight(KernelWeight weight, float[]? bias)
+public sealed class LinearWeight
 {
+    /// <summary>Joins a weight and a bias.</summary>
+    /// <param name="weight">[d_out, d_in].</param>
+    /// <param name="bias">[d_out], or null for none.</param>
+    public LinearWeight(KernelWeight weight, ReadOnlyMemory<float>? bias)
+    {
+        ArgumentNullException.ThrowIfNull(weight);
+        Weight = weight;
+        Bias = bias;
+    }
+
+    /// <summary>W, as the backend holds it.</summary>
+    public KernelWeight Weight { get; }
+
+    /// <summary>[d_out], where there is one.</summary>
+    public ReadOnlyMemory<float>? Bias { get; }
+
     /// <summary>d_out.</summary>
-    public int Rows => weight.Rows;
+    public int Rows => Weight.Rows;
 
     /// <summary>d_in.</summary>
-    public int Columns => weight.Columns;
+    public int Columns => Weight.Columns;
 
     /// <summary>Multiplies a batch.</summary>
     /// <param name="input">[batch, d_in].</param>
     /// <param name="batch">Number of inputs.</param>
     /// <param name="output">[batch, d_out].</param>
-    public void Multiply(ReadOnlySpan<float> input, int batch, Span<float> output)
+    internal void Multiply(ReadOnlySpan<float> input, int batch, Span<float> output)
     {
-        weight.Multiply(input, batch, output);
-        for (var item = 0; bias is not null && item < batch; item++)
+        Weight.Multiply(input, batch, output);
+        for (var item = 0; Bias is { } bias && item < batch; item++)
         {
-            RowMath.Add(bias, output.Slice(item * Rows, Rows));
+            RowMath.Add(bias.Span, output.Slice(item * Rows, Rows));
         }
     }
 }

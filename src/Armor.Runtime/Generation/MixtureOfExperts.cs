@@ -6,26 +6,44 @@ namespace Armor.Runtime.Generation;
 /// Each row goes through the experts that the router likes best, and their outputs are added by their weights: softmax over all experts, of
 /// which the largest are kept. Rows of one expert are multiplied together; a row's sum runs in the experts' order, whatever rows are beside it.
 /// </summary>
-internal sealed class MixtureOfExperts(ExpertConfiguration configuration, LinearWeight router, IReadOnlyList<FeedForward> experts) : FeedForward
+public sealed class MixtureOfExperts : FeedForward
 {
-    public override void Run(ReadOnlySpan<float> input, int rows, ForwardBuffers buffers, Span<float> output)
+    private readonly ExpertConfiguration _configuration;
+
+    /// <summary>Joins a router and its experts.</summary>
+    /// <param name="configuration">How many, and how they are chosen.</param>
+    /// <param name="router">[experts, hidden].</param>
+    /// <param name="experts">In order.</param>
+    public MixtureOfExperts(ExpertConfiguration configuration, LinearWeight router, IReadOnlyList<GatedMlp> experts)
     {
-        var hidden = router.Columns;
-        var weights = buffers.RouterWeights.AsSpan(0, rows * configuration.Count);
-        router.Multiply(input, rows, weights);
+        _configuration = configuration;
+        (Router, Experts) = (router, experts);
+    }
+
+    /// <summary>[experts, hidden].</summary>
+    public LinearWeight Router { get; }
+
+    /// <summary>In order.</summary>
+    public IReadOnlyList<GatedMlp> Experts { get; }
+
+    internal override void Run(ReadOnlySpan<float> input, int rows, ForwardBuffers buffers, Span<float> output)
+    {
+        var hidden = Router.Columns;
+        var weights = buffers.RouterWeights.AsSpan(0, rows * _configuration.Count);
+        Router.Multiply(input, rows, weights);
         for (var row = 0; row < rows; row++)
         {
-            Choose(weights.Slice(row * configuration.Count, configuration.Count));
+            Choose(weights.Slice(row * _configuration.Count, _configuration.Count));
         }
 
         output.Clear();
         Span<int> chosen = stackalloc int[rows];
-        for (var expert = 0; expert < experts.Count; expert++)
+        for (var expert = 0; expert < Experts.Count; expert++)
         {
             var count = 0;
             for (var row = 0; row < rows; row++)
             {
-                if (weights[(row * configuration.Count) + expert] > 0)
+                if (weights[(row * _configuration.Count) + expert] > 0)
                 {
                     input.Slice(row * hidden, hidden).CopyTo(buffers.ExpertInput.AsSpan(count * hidden, hidden));
                     chosen[count++] = row;
@@ -38,10 +56,10 @@ internal sealed class MixtureOfExperts(ExpertConfiguration configuration, Linear
             }
 
             var added = buffers.ExpertOutput.AsSpan(0, count * hidden);
-            experts[expert].Run(buffers.ExpertInput.AsSpan(0, count * hidden), count, buffers, added);
+            Experts[expert].Run(buffers.ExpertInput.AsSpan(0, count * hidden), count, buffers, added);
             for (var i = 0; i < count; i++)
             {
-                var weight = weights[(chosen[i] * configuration.Count) + expert];
+                var weight = weights[(chosen[i] * _configuration.Count) + expert];
                 RowMath.AddScaled(weight, added.Slice(i * hidden, hidden), output.Slice(chosen[i] * hidden, hidden));
             }
         }
@@ -52,7 +70,7 @@ internal sealed class MixtureOfExperts(ExpertConfiguration configuration, Linear
     {
         RowMath.Softmax(scores);
         float sum = 0;
-        for (var taken = 0; taken < configuration.PerToken; taken++)
+        for (var taken = 0; taken < _configuration.PerToken; taken++)
         {
             // Taken ones are negative meanwhile.
             var best = 0;
@@ -66,7 +84,7 @@ internal sealed class MixtureOfExperts(ExpertConfiguration configuration, Linear
             scores[best] = -scores[best];
         }
 
-        var scale = configuration.NormalizesWeights ? 1 / sum : 1;
+        var scale = _configuration.NormalizesWeights ? 1 / sum : 1;
         for (var expert = 0; expert < scores.Length; expert++)
         {
             scores[expert] = scores[expert] < 0 ? -scores[expert] * scale : 0;

@@ -1,4 +1,5 @@
 using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Generation.Decoding;
 using Armor.Runtime.Kernels;
 using Armor.Runtime.Models;
 
@@ -23,7 +24,6 @@ internal sealed class WeightReader(
         MaxDegreeOfParallelism = (backend as IThreadedBackend)?.Threads.Count ?? Environment.ProcessorCount, CancellationToken = cancellationToken,
     };
 
-    private EmbeddingRows? _embedding;
 
     /// <summary>Opens a dense or ARMOR folder, verifies it and reads it whole; nothing stays open but what the embedding's rows are read from.</summary>
     /// <exception cref="CheckpointException">A rule of the checkpoint is broken.</exception>
@@ -52,7 +52,6 @@ internal sealed class WeightReader(
         catch
         {
             _prepared.ForEach(weight => weight.Dispose());
-            _embedding?.Dispose();
             throw;
         }
     }
@@ -61,41 +60,39 @@ internal sealed class WeightReader(
     {
         var configuration = checkpoint.Configuration;
         var (rows, columns) = (configuration.VocabularySize, configuration.HiddenSize);
-        var head = configuration.TieWordEmbeddings ? ReadTied(rows, columns) : ReadSeparate(rows, columns);
+        var (embedding, head) = configuration.TieWordEmbeddings ? ReadTied(rows, columns) : ReadSeparate(rows, columns);
         var prefixes = Enumerable.Range(0, configuration.LayerCount).Select(ModelShapes.LayerPrefix);
         var layers = prefixes.Select(prefix => ReadLayer(configuration, prefix)).ToArray();
-        return new DecoderWeights(_embedding!, layers, ReadNorm(ModelShapes.FinalNorm), head, _prepared);
+        return new DecoderWeights
+        {
+            Embedding = embedding, Layers = layers, FinalNorm = ReadNorm(ModelShapes.FinalNorm), Head = new LinearWeight(head, null), Matrices = _prepared,
+        };
     }
 
     /// <summary>Embedding and head of one weight: held once where that does for both, else the rows stay in their file.</summary>
-    private LinearWeight ReadTied(int rows, int columns)
+    private (KernelWeight Embedding, KernelWeight Head) ReadTied(int rows, int columns)
     {
         var (source, held) = EmbeddingSource(rows, columns);
         var head = Prepare(ModelShapes.Embedding, () => backend.PrepareDense(source, options.HeadType ?? held, cancellationToken));
         if (options.HeadType is null || options.HeadType == held)
         {
-            _embedding = new HeldEmbedding(head);
-        }
-        else if (source is CheckpointRows)
-        {
-            _embedding = new StoredEmbedding(checkpoint, ModelShapes.Embedding);
-        }
-        else
-        {
-            _embedding = new HeldEmbedding(Prepare(ModelShapes.Embedding, () => backend.PrepareDense(source, held, cancellationToken)));
+            return (head, head);
         }
 
-        return new LinearWeight(head, null);
+        // A backend that runs whole models looks rows up in its own memory; those that are made of factors have no file.
+        return (source is CheckpointRows && backend is not IDecoderBackend
+            ? Prepare(ModelShapes.Embedding, () => StoredWeight.Open(checkpoint, ModelShapes.Embedding))
+            : Prepare(ModelShapes.Embedding, () => backend.PrepareDense(source, held, cancellationToken)), head);
     }
 
-    private LinearWeight ReadSeparate(int rows, int columns)
+    private (KernelWeight Embedding, KernelWeight Head) ReadSeparate(int rows, int columns)
     {
         var (source, held) = EmbeddingSource(rows, columns);
-        _embedding = new HeldEmbedding(Prepare(ModelShapes.Embedding, () => backend.PrepareDense(source, held, cancellationToken)));
+        var embedding = Prepare(ModelShapes.Embedding, () => backend.PrepareDense(source, held, cancellationToken));
         var name = ModelShapes.Head[..^WeightSuffix.Length];
         if (options.HeadType is not { } type)
         {
-            return ReadLinear(name, rows, columns, hasBias: false);
+            return (embedding, ReadLinear(name, rows, columns, hasBias: false).Weight);
         }
 
         if (_pruned.Contains(name))
@@ -104,7 +101,7 @@ internal sealed class WeightReader(
         }
 
         var head = new CheckpointRows(checkpoint, ModelShapes.Head, rows, columns);
-        return new LinearWeight(Prepare(ModelShapes.Head, () => backend.PrepareDense(head, type, cancellationToken)), null);
+        return (embedding, Prepare(ModelShapes.Head, () => backend.PrepareDense(head, type, cancellationToken)));
     }
 
     private DecoderLayerWeights ReadLayer(ModelConfiguration configuration, string prefix)
@@ -117,13 +114,13 @@ internal sealed class WeightReader(
             Query = linears[ModelShapes.Query],
             Key = linears[ModelShapes.Key],
             Value = linears[ModelShapes.Value],
-            QueryNorm = configuration.QueryKeyNorm ? ReadNorm(prefix + ModelShapes.QueryNorm) : null,
-            KeyNorm = configuration.QueryKeyNorm ? ReadNorm(prefix + ModelShapes.KeyNorm) : null,
+            QueryNorm = ReadNorm(configuration.QueryKeyNorm, prefix + ModelShapes.QueryNorm),
+            KeyNorm = ReadNorm(configuration.QueryKeyNorm, prefix + ModelShapes.KeyNorm),
             AttentionOutput = linears[ModelShapes.AttentionOutput],
-            AttentionOutputNorm = configuration.HasOutputNorms ? ReadNorm(prefix + ModelShapes.AttentionOutputNorm) : null,
+            AttentionOutputNorm = ReadNorm(configuration.HasOutputNorms, prefix + ModelShapes.AttentionOutputNorm),
             MlpNorm = ReadNorm(prefix + ModelShapes.MlpNormOf(configuration)),
             FeedForward = ReadFeedForward(configuration, prefix, linears),
-            MlpOutputNorm = configuration.HasOutputNorms ? ReadNorm(prefix + ModelShapes.MlpOutputNorm) : null,
+            MlpOutputNorm = ReadNorm(configuration.HasOutputNorms, prefix + ModelShapes.MlpOutputNorm),
         };
     }
 
@@ -145,6 +142,8 @@ internal sealed class WeightReader(
         }
     }
 
+    private ReadOnlyMemory<float>? ReadNorm(bool isThere, string name) => isThere ? ReadNorm(name) : (ReadOnlyMemory<float>?)null;
+
     private float[] ReadNorm(string name)
     {
         var weight = ReadTensor(name);
@@ -153,7 +152,7 @@ internal sealed class WeightReader(
 
     private LinearWeight ReadLinear(string name, int rows, int columns, bool hasBias)
     {
-        var bias = hasBias ? ReadTensor(name + ".bias") : null;
+        var bias = hasBias ? ReadTensor(name + ".bias") : (ReadOnlyMemory<float>?)null;
         if (!_pruned.Contains(name))
         {
             return new LinearWeight(Prepare(name + WeightSuffix, rows, columns), bias);

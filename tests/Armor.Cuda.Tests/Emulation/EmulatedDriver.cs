@@ -42,6 +42,9 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
     /// <summary>Allocations, streams and events that nobody has given back.</summary>
     public int Held => _allocations.Count + _hostAllocations.Count + _handles.Count;
 
+    /// <summary>Called before each launch.</summary>
+    public Action? Launching { get; set; }
+
     /// <summary>A function that is to fail, with its status.</summary>
     public (string Call, int Status)? Failure { get; set; }
 
@@ -271,14 +274,7 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
         if (_captured is not null)
         {
             // A launch copies its arguments.
-            var size = KernelNames.All.Single(kernel => kernel.Name == _functions[function]).Arguments switch
-            {
-                nameof(ProductArguments) => sizeof(ProductArguments),
-                nameof(InputArguments) => sizeof(InputArguments),
-                nameof(RowArguments) => sizeof(RowArguments),
-                nameof(ExpandArguments) => sizeof(ExpandArguments),
-                _ => sizeof(ConvertArguments),
-            };
+            var size = KernelNames.All.Single(kernel => kernel.Name == _functions[function]).Bytes;
             var copy = new ReadOnlySpan<byte>(arguments[0], size).ToArray();
             _captured.Add(() =>
             {
@@ -291,6 +287,7 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
             return 0;
         }
 
+        Launching?.Invoke();
         Launches.Add(_functions[function]);
         var error = stackalloc byte[256];
         ((delegate* unmanaged<void*, uint, uint, uint, uint, uint, byte*, void>)function)(arguments[0], shape.X, shape.Y, shape.Z, shape.Threads, ++_launches, error);

@@ -4,7 +4,10 @@ inline Word4 load_stream(const Word4* from) { return emulator::read(from); }
 inline Word4 load_input(const Word4* from) { return emulator::read(from); }
 inline float load_input(const float* from) { return emulator::read(from); }
 inline Float2 load_input(const Float2* from) { return emulator::read(from); }
+inline u32 load_input(const u32* from) { return emulator::read(from); }
+inline u64 load_input(const u64* from) { return emulator::read(from); }
 inline float load_of_other_block(const float* from) { return emulator::read(from); }
+inline Word4 load_of_other_block(const Word4* from) { return emulator::read(from); }
 inline void device_fence() {}
 inline void wait_for_previous_grid() {}
 inline void let_next_grid_begin() {}
@@ -50,6 +53,19 @@ inline float bits_to_float(u32 bits)
     memcpy(&value, &bits, 4);
     return value;
 }
+
+inline u32 float_to_bits(float value)
+{
+    u32 bits;
+    memcpy(&bits, &value, 4);
+    return bits;
+}
+
+inline float exp_of(float x) { return expf(x); }
+inline float root_of(float x) { return sqrtf(x); }
+
+template <class T>
+inline T* in_register(T* pointer) { return pointer; }
 
 inline u32 permute_bytes(u32 low, u32 high, u32 selector)
 {

@@ -3,16 +3,19 @@
 /// Arguments of what makes the input of a product.
 struct InputArguments
 {
-    const Word4* wrapper;       // B: [row tiles, wrapper_steps, 32 lanes]
+    const Word4* first_wrapper; // B of each part: [row tiles, wrapper_steps, 32 lanes]
+    const Word4* second_wrapper;
+    const Word4* third_wrapper;
     const float* input;         // [batch, columns]
-    u16* output;                // steps
+    u16* output;                // [parts] of steps for all inputs
+    u64 output_stride;          // from part to part, in halves
     int columns;
     int steps;                  // of the output, the last ones may reach beyond the columns
     int batch;
     int wrapper_steps;          // block size of B / 16
 };
 
-/// B·x into steps. A warp makes sixteen columns for eight inputs; beyond the last column it makes zeros.
+/// B·x into steps, for each part. A warp makes sixteen columns for eight inputs; beyond the last column it makes zeros.
 template <class Type>
 ARMOR_DEVICE void input_product(const InputArguments& a)
 {
@@ -29,7 +32,14 @@ ARMOR_DEVICE void input_product(const InputArguments& a)
     const bool has_input = is_inside && group * 8 + g < a.batch;
     const int first = tile / (a.wrapper_steps > 0 ? a.wrapper_steps : 1) * a.wrapper_steps * TileRows;
     const float* x = a.input + static_cast<u64>(has_input ? group * 8 + g : 0) * a.columns + first + 2 * t;
-    const Word4* wrapper = a.wrapper + static_cast<u64>(tile) * a.wrapper_steps * Lanes + lane;
+    const int part = ARMOR_BLOCK_Z;
+    const Word4* wrappers = in_register(a.first_wrapper);
+    if (part > 0)
+    {
+        wrappers = part == 1 ? in_register(a.second_wrapper) : in_register(a.third_wrapper);
+    }
+
+    const Word4* wrapper = wrappers + static_cast<u64>(tile) * a.wrapper_steps * Lanes + lane;
     for (int start = 0; is_inside && start < a.wrapper_steps; start += 8)
     {
         Word4 values[8];
@@ -74,7 +84,7 @@ ARMOR_DEVICE void input_product(const InputArguments& a)
     {
         int column = tile * TileRows + g + i / 2 * 8;
         int input = group * 8 + 2 * t + i % 2;
-        a.output[place_in_steps(column, input, a.steps)] = static_cast<u16>(pack(Type(), sums[i], 0));
+        a.output[part * a.output_stride + place_in_steps(column, input, a.steps)] = static_cast<u16>(pack(Type(), sums[i], 0));
     }
 }
 

@@ -75,11 +75,32 @@ ARMOR_DEVICE Float2 load_input(const Float2* from)
     return v;
 }
 
+ARMOR_DEVICE u32 load_input(const u32* from)
+{
+    u32 v;
+    asm volatile("ld.global.ca.u32 %0, [%1];" : "=r"(v) : "l"(from));
+    return v;
+}
+
+ARMOR_DEVICE u64 load_input(const u64* from)
+{
+    u64 v;
+    asm volatile("ld.global.ca.u64 %0, [%1];" : "=l"(v) : "l"(from));
+    return v;
+}
+
 /// What another block of this grid wrote: from the second-level cache, which all blocks share.
 ARMOR_DEVICE float load_of_other_block(const float* from)
 {
     float v;
     asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(from));
+    return v;
+}
+
+ARMOR_DEVICE Word4 load_of_other_block(const Word4* from)
+{
+    Word4 v;
+    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
     return v;
 }
 
@@ -152,6 +173,37 @@ ARMOR_DEVICE float bits_to_float(u32 bits)
     float value;
     asm("mov.b32 %0, %1;" : "=f"(value) : "r"(bits));
     return value;
+}
+
+ARMOR_DEVICE u32 float_to_bits(float value)
+{
+    u32 bits;
+    asm("mov.b32 %0, %1;" : "=r"(bits) : "f"(value));
+    return bits;
+}
+
+/// eˣ to a few units of the last place, 0 and infinity beyond float32's range.
+ARMOR_DEVICE float exp_of(float x)
+{
+    float power;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x * 1.4426950408889634f));
+    return power;
+}
+
+ARMOR_DEVICE float root_of(float x)
+{
+    float root;
+    asm("sqrt.rn.f32 %0, %1;" : "=f"(root) : "f"(x));
+    return root;
+}
+
+/// The same pointer, which the compiler must keep in a register: of fields that are chosen among, it would make an array in local memory.
+template <class T>
+ARMOR_DEVICE T* in_register(T* pointer)
+{
+    T* same;
+    asm volatile("mov.b64 %0, %1;" : "=l"(same) : "l"(pointer));
+    return same;
 }
 
 /// Picks four of the eight bytes of low and high.

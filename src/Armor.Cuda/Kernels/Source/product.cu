@@ -1,23 +1,56 @@
 // y = A·(S·(B·x)) for up to sixteen inputs at a time, bound by the memory that the weights are read from. A launch here; what brings x into order is
 // in input.cu.
 
-/// Arguments of a product; the same fields in the same order as in C#.
-struct ProductArguments
+/// One weight of a product; the same fields in the same order as in C#.
+struct ProductPart
 {
     const Word4* weight;        // [row tiles, chunks] of the weight's form
-    const Word4* input;         // [inputs / 8, chunks · 8 steps, 32 lanes]
     const Word4* wrapper;       // A: [row tiles, wrapper_steps, 32 lanes], or null
-    float* partials;            // [groups of inputs, row blocks, splits, 128 rows, 1 << stride_shift]
-    u32* tickets;               // [groups of inputs, row blocks], zero between launches
     float* output;              // [batch, rows]
     int rows;
-    int row_tiles;
+    int first_block;            // of threads: those before belong to the parts before
+};
+
+/// Arguments of a product by up to three weights of the same columns and kind, such as those of queries, keys and values: one launch has more to fill the card with.
+struct ProductArguments
+{
+    ProductPart first, second, third; // of parts that are not there, the first block is beyond the grid
+    const Word4* input;         // [parts, inputs / 8, chunks · 8 steps, 32 lanes]
+    u64 input_stride;           // from part to part, in words of sixteen bytes; 0 where all have one input
+    float* partials;            // [groups of inputs, row blocks, splits, 128 rows, 1 << stride_shift]
+    u32* tickets;               // [groups of inputs, row blocks], zero between launches
     int chunks;
     int splits;                 // at most chunks
     int batch;
     int stride_shift;
     int wrapper_steps;          // block size of A / 16: 1, 2, 4 or 8
 };
+
+/// A product by one of the weights, as one block of threads sees it.
+struct OwnPart
+{
+    const Word4* weight;
+    const Word4* wrapper;
+    float* output;
+    int rows;
+    int block;                  // of the part's own rows
+    int index;                  // of the part
+};
+
+ARMOR_DEVICE OwnPart own_part(const ProductArguments& a, int block)
+{
+    OwnPart part = { in_register(a.first.weight), in_register(a.first.wrapper), in_register(a.first.output), a.first.rows, block, 0 };
+    if (block >= a.third.first_block)
+    {
+        part = { in_register(a.third.weight), in_register(a.third.wrapper), in_register(a.third.output), a.third.rows, block - a.third.first_block, 2 };
+    }
+    else if (block >= a.second.first_block)
+    {
+        part = { in_register(a.second.weight), in_register(a.second.wrapper), in_register(a.second.output), a.second.rows, block - a.second.first_block, 1 };
+    }
+
+    return part;
+}
 
 /// One step of all inputs: the weight's fragment serves each eight of them.
 template <class Form, int Tiles, int Step>
@@ -74,7 +107,7 @@ ARMOR_DEVICE float sum_of_splits(const float* partials, int index, int splits, i
 
 /// A times the sums of 128 rows. The sums are rounded to the weight's type, as inputs of the next matrix always are.
 template <class Type, int Tiles>
-ARMOR_DEVICE void apply_wrapper(const ProductArguments& a, const float* partials, int first_input, int inputs, int rows_here)
+ARMOR_DEVICE void apply_wrapper(const ProductArguments& a, const OwnPart& part, const float* partials, int first_input, int inputs, int rows_here)
 {
     __shared__ Word4 sums_in_steps[Tiles * BlockRows / StepColumns * Lanes];
     u16* halves = reinterpret_cast<u16*>(sums_in_steps);
@@ -88,8 +121,8 @@ ARMOR_DEVICE void apply_wrapper(const ProductArguments& a, const float* partials
     }
 
     block_barrier();
-    const int tile = ARMOR_BLOCK_X * BlockTiles + warp;
-    if (tile >= a.row_tiles)
+    const int tile = part.block * BlockTiles + warp;
+    if (tile * TileRows >= part.rows)
     {
         return;
     }
@@ -98,7 +131,7 @@ ARMOR_DEVICE void apply_wrapper(const ProductArguments& a, const float* partials
     const int first_half = warp * TileRows / (a.wrapper_steps * TileRows) * a.wrapper_steps;
     for (int j = 0; j < a.wrapper_steps; j++)
     {
-        Word4 values = load_stream(a.wrapper + (static_cast<u64>(tile) * a.wrapper_steps + j) * Lanes + lane);
+        Word4 values = load_stream(part.wrapper + (static_cast<u64>(tile) * a.wrapper_steps + j) * Lanes + lane);
         int half = first_half + j;
 #pragma unroll
         for (int i = 0; i < Tiles; i++)
@@ -113,9 +146,9 @@ ARMOR_DEVICE void apply_wrapper(const ProductArguments& a, const float* partials
     {
         int row = tile * TileRows + lane / 4 + i % 4 / 2 * 8;
         int input = i / 4 * 8 + lane % 4 * 2 + i % 2;
-        if (row < a.rows && input < inputs)
+        if (row < part.rows && input < inputs)
         {
-            a.output[static_cast<u64>(first_input + input) * a.rows + row] = sums[i / 4][i % 4];
+            part.output[static_cast<u64>(first_input + input) * part.rows + row] = sums[i / 4][i % 4];
         }
     }
 }
@@ -127,7 +160,8 @@ ARMOR_DEVICE void product(const ProductArguments& a)
     let_next_grid_begin();
     const int tid = ARMOR_TID, lane = tid % Lanes, warp = tid / Lanes;
     const int block = ARMOR_BLOCK_X, split = ARMOR_BLOCK_Y, group = ARMOR_BLOCK_Z;
-    const int tile = block * BlockTiles + warp;
+    const OwnPart part = own_part(a, block);
+    const int tile = part.block * BlockTiles + warp;
     const int first = static_cast<int>(static_cast<long long>(a.chunks) * split / a.splits);
     const int last = static_cast<int>(static_cast<long long>(a.chunks) * (split + 1) / a.splits);
     const int first_input = group * Tiles * 8;
@@ -136,13 +170,13 @@ ARMOR_DEVICE void product(const ProductArguments& a)
     float* partials = a.partials + (static_cast<u64>(group) * ARMOR_GRID_X + block) * a.splits * BlockRows * stride;
 
     float sums[Tiles][4] = {};
-    if (tile < a.row_tiles)
+    if (tile * TileRows < part.rows)
     {
         const u64 row_start = static_cast<u64>(tile) * a.chunks;
-        typename Form::Chunk current = Form::load(a.weight, row_start + first, lane);
+        typename Form::Chunk current = Form::load(part.weight, row_start + first, lane);
         wait_for_previous_grid();
         const int tile_stride = a.chunks * ChunkSteps * Lanes;
-        const Word4* input = a.input + static_cast<u64>(group) * Tiles * tile_stride + first * ChunkSteps * Lanes + lane;
+        const Word4* input = a.input + part.index * a.input_stride + static_cast<u64>(group) * Tiles * tile_stride + first * ChunkSteps * Lanes + lane;
         bool has_input[Tiles];
 #pragma unroll
         for (int i = 0; i < Tiles; i++)
@@ -157,7 +191,7 @@ ARMOR_DEVICE void product(const ProductArguments& a)
                 typename Form::Chunk next = current;
                 if (chunk + 1 < last)
                 {
-                    next = Form::load(a.weight, row_start + chunk + 1, lane);
+                    next = Form::load(part.weight, row_start + chunk + 1, lane);
                 }
 
                 multiply_chunk<Form, Tiles>(current, input, tile_stride, has_input, sums);
@@ -168,7 +202,7 @@ ARMOR_DEVICE void product(const ProductArguments& a)
                 multiply_chunk<Form, Tiles>(current, input, tile_stride, has_input, sums);
                 if (chunk + 1 < last)
                 {
-                    current = Form::load(a.weight, row_start + chunk + 1, lane);
+                    current = Form::load(part.weight, row_start + chunk + 1, lane);
                 }
             }
 
@@ -207,17 +241,17 @@ ARMOR_DEVICE void product(const ProductArguments& a)
     }
 
     device_fence();
-    const int rows_here = a.rows - block * BlockRows < BlockRows ? a.rows - block * BlockRows : BlockRows;
+    const int rows_here = part.rows - part.block * BlockRows < BlockRows ? part.rows - part.block * BlockRows : BlockRows;
     if (a.wrapper_steps > 0)
     {
-        apply_wrapper<typename Form::Element, Tiles>(a, partials, first_input, inputs, rows_here);
+        apply_wrapper<typename Form::Element, Tiles>(a, part, partials, first_input, inputs, rows_here);
         return;
     }
 
     for (int i = tid; i < rows_here * inputs; i += BlockTiles * Lanes)
     {
         int row = i % rows_here, input = i / rows_here;
-        a.output[static_cast<u64>(first_input + input) * a.rows + block * BlockRows + row]
+        part.output[static_cast<u64>(first_input + input) * part.rows + part.block * BlockRows + row]
             = sum_of_splits(partials, row * stride + input, a.splits, BlockRows * stride);
     }
 }

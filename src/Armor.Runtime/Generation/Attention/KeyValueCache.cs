@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Generation.Decoding;
 using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Generation.Attention;
@@ -11,7 +12,7 @@ namespace Armor.Runtime.Generation.Attention;
 /// is ever copied and little is reserved in advance. In a page, for every layer and key/value head: keys [head size, positions], then values
 /// [positions, head size], each such that attention reads vectors of neighbours.
 /// </summary>
-internal sealed unsafe class KeyValueCache
+internal sealed unsafe class KeyValueCache : IDecoderSequence
 {
     /// <summary>Positions in a page.</summary>
     public const int PagePositions = 64;
@@ -135,6 +136,9 @@ internal sealed unsafe class KeyValueCache
     /// <inheritdoc cref="Keys" path="/param"/>
     public float* Values(int layer, int head, int page, float* scratch) =>
         AsFloat32(Block(layer, head, page) + ((long)PagePositions * _headSize * _elementSize), PagePositions * ValueStride, scratch);
+
+    /// <summary>Forgets everything; the memory is the garbage collector's.</summary>
+    public void Dispose() => _pages.Clear();
 
     private static long Pages(long positions) => (positions + PagePositions - 1) / PagePositions;
 

@@ -41,15 +41,19 @@ internal sealed class TokenSampler
     public int Next(Span<float> logits)
     {
         _penalty?.Apply(logits);
-        var bad = FloatConversion.IndexOfNonFinite(logits);
-        if (bad >= 0)
-        {
-            throw new ArithmeticException($"The logit of token {bad} is {logits[bad]}: the model's activations exceed the range of float32.");
-        }
-
+        CheckFinite(logits);
         var token = _options.Temperature == 0 ? RowMath.IndexOfMax(logits) : Draw(logits);
         _penalty?.Append(token);
         return token;
+    }
+
+    /// <summary>The token of the highest logit; of equals, the first.</summary>
+    /// <param name="logits">[vocabulary].</param>
+    /// <exception cref="ArithmeticException">The model's numbers have overflowed.</exception>
+    public static int Likeliest(ReadOnlySpan<float> logits)
+    {
+        CheckFinite(logits);
+        return RowMath.IndexOfMax(logits);
     }
 
     /// <summary>What is drawn from.</summary>
@@ -59,6 +63,15 @@ internal sealed class TokenSampler
     {
         var count = Cut(logits);
         return (_tokens.Length == 0 ? Enumerable.Range(0, count).ToArray() : _tokens.AsMemory(0, count), _weights.AsMemory(0, count));
+    }
+
+    private static void CheckFinite(ReadOnlySpan<float> logits)
+    {
+        var bad = FloatConversion.IndexOfNonFinite(logits);
+        if (bad >= 0)
+        {
+            throw new ArithmeticException($"The logit of token {bad} is {logits[bad]}: the model's activations exceed the range of float32.");
+        }
     }
 
     private int Draw(ReadOnlySpan<float> logits)

@@ -1,0 +1,72 @@
+using Armor.Cuda.Kernels;
+using Armor.Runtime.Generation;
+
+namespace Armor.Cuda.Decoding;
+
+/// <summary>A linear on the card: its product, and where its bias lies.</summary>
+internal sealed class DeviceLinear(LinearWeight linear, DeviceVectors vectors)
+{
+    public DeviceProduct Product { get; } = ((CudaWeight)linear.Weight).Product;
+
+    /// <summary>Whoever uses the product's result adds it.</summary>
+    public DeviceVector Bias { get; } = vectors.Add(linear.Bias);
+}
+
+/// <summary>One decoder layer on the card.</summary>
+internal sealed class DeviceLayer
+{
+    /// <param name="run">Its card decides how products are cut.</param>
+    /// <param name="weights">Of an MLP, not of experts.</param>
+    /// <param name="vectors">Take norms and biases.</param>
+    public DeviceLayer(DeviceRun run, DecoderLayerWeights weights, DeviceVectors vectors)
+    {
+        var mlp = (GatedMlp)weights.FeedForward;
+        Query = new DeviceLinear(weights.Query, vectors);
+        Key = new DeviceLinear(weights.Key, vectors);
+        Value = new DeviceLinear(weights.Value, vectors);
+        AttentionOutput = new DeviceLinear(weights.AttentionOutput, vectors);
+        Gate = new DeviceLinear(mlp.Gate, vectors);
+        Up = new DeviceLinear(mlp.Up, vectors);
+        Down = new DeviceLinear(mlp.Down, vectors);
+        AttentionInputs = new ProductGroup(run, Query.Product, Key.Product, Value.Product);
+        MlpInputs = new ProductGroup(run, Gate.Product, Up.Product);
+        AttentionNorm = vectors.Add(weights.AttentionNorm);
+        QueryNorm = vectors.Add(weights.QueryNorm);
+        KeyNorm = vectors.Add(weights.KeyNorm);
+        AttentionOutputNorm = vectors.Add(weights.AttentionOutputNorm);
+        MlpNorm = vectors.Add(weights.MlpNorm);
+        MlpOutputNorm = vectors.Add(weights.MlpOutputNorm);
+    }
+
+    public DeviceLinear Query { get; }
+
+    public DeviceLinear Key { get; }
+
+    public DeviceLinear Value { get; }
+
+    /// <summary>Queries, keys and values together.</summary>
+    public ProductGroup AttentionInputs { get; }
+
+    public DeviceLinear AttentionOutput { get; }
+
+    public DeviceLinear Gate { get; }
+
+    public DeviceLinear Up { get; }
+
+    /// <summary>Gate and up together.</summary>
+    public ProductGroup MlpInputs { get; }
+
+    public DeviceLinear Down { get; }
+
+    public DeviceVector AttentionNorm { get; }
+
+    public DeviceVector QueryNorm { get; }
+
+    public DeviceVector KeyNorm { get; }
+
+    public DeviceVector AttentionOutputNorm { get; }
+
+    public DeviceVector MlpNorm { get; }
+
+    public DeviceVector MlpOutputNorm { get; }
+}

@@ -1,0 +1,142 @@
+using System.Numerics;
+using Armor.Cuda.Packing;
+
+namespace Armor.Cuda.Kernels;
+
+/// <summary>
+/// Queues products in fragments: one kernel brings the input, through B where there is one, into the order of fragments, a second multiplies by the core
+/// and applies A. Up to three weights that read the same input go together, each as a part of both launches.
+/// </summary>
+internal static class FragmentLaunch
+{
+    /// <summary>Weights of a launch.</summary>
+    public const int MostParts = 3;
+
+    /// <summary>Inputs a launch; scratch for sums is as large as these want it.</summary>
+    private const int MostInputs = 64;
+
+    private const uint ArrangeThreads = 128;
+    private const uint ProductThreads = 256;
+
+    /// <summary>Whether weights can be parts of the same launches: one form, type and input, and wrappers of the same blocks that fragments fit.</summary>
+    public static bool CanJoin(ReadOnlySpan<FragmentProduct> parts)
+    {
+        if (parts.Length > MostParts)
+        {
+            return false;
+        }
+
+        foreach (var part in parts)
+        {
+            var isAlike = part.Form == parts[0].Form && part.Type == parts[0].Type && part.Columns == parts[0].Columns
+                && part.InputFragments?.Block == parts[0].InputFragments?.Block && part.OutputFragments?.Block == parts[0].OutputFragments?.Block;
+            if (!isAlike || part.InputRows is not null || part.OutputRows is not null)
+            {
+                return false;
+            }
+        }
+
+        return true;
+    }
+
+    /// <summary>Queues y = W·x for each part.</summary>
+    /// <param name="run">Its stream and scratch are used.</param>
+    /// <param name="parts">One, or several that <see cref="CanJoin"/>.</param>
+    /// <param name="splits">Into how many parts the columns are cut.</param>
+    /// <param name="input">Address on the device: [batch, d_in], float32.</param>
+    /// <param name="batch">At least 1.</param>
+    /// <param name="outputs">Addresses on the device, one a part: [batch, d_out], float32.</param>
+    public static void Queue(DeviceRun run, ReadOnlySpan<FragmentProduct> parts, int splits, nint input, int batch, ReadOnlySpan<nint> outputs)
+    {
+        Span<nint> own = stackalloc nint[MostParts];
+        for (var first = 0; first < batch; first += MostInputs)
+        {
+            for (var i = 0; i < parts.Length; i++)
+            {
+                own[i] = outputs[i] + ((nint)first * parts[i].Rows * sizeof(float));
+            }
+
+            QueuePiece(run, parts, splits, input + ((nint)first * parts[0].Columns * sizeof(float)), Math.Min(MostInputs, batch - first), own[..parts.Length]);
+        }
+    }
+
+    private static void QueuePiece(DeviceRun run, ReadOnlySpan<FragmentProduct> parts, int splits, nint input, int batch, ReadOnlySpan<nint> outputs)
+    {
+        var chunks = Fragments.ChunksOf(parts[0].Columns);
+        var (steps, stepsOfPart) = Arrange(run, parts, input, batch, chunks * Fragments.ChunkSteps);
+        var inputsAtOnce = batch <= 8 ? 8 : 16;
+        var groups = (batch + inputsAtOnce - 1) / inputsAtOnce;
+        var strideShift = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(2, Math.Min(batch, inputsAtOnce))));
+        uint blocks = 0;
+        Span<ProductPart> described = stackalloc ProductPart[MostParts];
+        described.Fill(new ProductPart { FirstBlock = int.MaxValue });
+        for (var i = 0; i < parts.Length; i++)
+        {
+            described[i] = new ProductPart
+            {
+                Weight = parts[i].Weight,
+                Wrapper = parts[i].OutputFragments?.Address ?? 0,
+                Output = parts[i].OutputRows is null ? outputs[i] : run.Scratch(ScratchUse.BeforeOutputWrapper, (long)batch * parts[i].Rows * sizeof(float)).Address,
+                Rows = parts[i].Rows,
+                FirstBlock = (int)blocks,
+            };
+            blocks += Blocks(parts[i].Rows, Fragments.BlockRows);
+        }
+
+        run.Launch(KernelNames.Product(parts[0].Form, parts[0].TypeName, inputsAtOnce), blocks, (uint)splits, (uint)groups, ProductThreads, new ProductArguments
+        {
+            First = described[0],
+            Second = described[1],
+            Third = described[2],
+            Input = steps,
+            InputStride = (ulong)(stepsOfPart / Fragments.LaneBytes),
+            Partials = run.Scratch(ScratchUse.Partials, ((long)groups * blocks * splits * Fragments.BlockRows * sizeof(float)) << strideShift).Address,
+            Tickets = run.Scratch(ScratchUse.Tickets, (long)groups * blocks * sizeof(uint)).Address,
+            Chunks = chunks,
+            Splits = splits,
+            Batch = batch,
+            StrideShift = strideShift,
+            WrapperSteps = (parts[0].OutputFragments?.Block ?? 0) / 16,
+        });
+        for (var i = 0; i < parts.Length; i++)
+        {
+            parts[i].OutputRows?.Multiply(run, described[i].Output, batch, outputs[i]);
+        }
+    }
+
+    /// <summary>Brings inputs into the order of fragments: for each part its own where there is B, else one for all.</summary>
+    private static (nint Steps, long BytesOfPart) Arrange(DeviceRun run, ReadOnlySpan<FragmentProduct> parts, nint input, int batch, int steps)
+    {
+        var eights = Blocks(batch, 8);
+        var bytes = (long)eights * steps * Fragments.Lanes * Fragments.LaneBytes;
+        var arguments = new InputArguments
+        {
+            Input = input,
+            Output = run.Scratch(ScratchUse.Steps, parts.Length * bytes).Address,
+            OutputStride = (ulong)(bytes / sizeof(ushort)),
+            Columns = parts[0].Columns,
+            Steps = steps,
+            Batch = batch,
+            WrapperSteps = (parts[0].InputFragments?.Block ?? 0) / 16,
+        };
+        if (parts[0].InputFragments is { } wrapper)
+        {
+            arguments.FirstWrapper = wrapper.Address;
+            arguments.SecondWrapper = parts.Length > 1 ? parts[1].InputFragments!.Value.Address : 0;
+            arguments.ThirdWrapper = parts.Length > 2 ? parts[2].InputFragments!.Value.Address : 0;
+            run.Launch(KernelNames.Input(parts[0].TypeName), (uint)steps, eights, (uint)parts.Length, 2 * Fragments.Lanes, arguments);
+            return (arguments.Output, bytes);
+        }
+
+        if (parts[0].InputRows is { } rows)
+        {
+            arguments.Input = run.Scratch(ScratchUse.AfterInputWrapper, (long)batch * parts[0].Columns * sizeof(float)).Address;
+            rows.Multiply(run, input, batch, arguments.Input);
+        }
+
+        run.Launch(KernelNames.Arrange(parts[0].TypeName), Blocks(steps * Fragments.Lanes, ArrangeThreads), eights, 1, ArrangeThreads, arguments);
+        return (arguments.Output, 0);
+    }
+
+    private static uint Blocks(int count, uint each) => ((uint)count + each - 1) / each;
+}
