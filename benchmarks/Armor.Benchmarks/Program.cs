@@ -1,11 +1,12 @@
+using Armor.Benchmarks.Evaluation;
 using Armor.Benchmarks.Kernels;
 using Armor.Benchmarks.Models;
 using Armor.Benchmarks.Pruning;
 using Armor.Benchmarks.Scale;
 using BenchmarkDotNet.Running;
 
-// `convergence`, `cycle`, `hessian-cycle`, `int8`, `kernels`, `load` and `model-1b` are tables of their own, `cycle-chart` draws the second, `scale` is one long run;
-// everything else is BenchmarkDotNet's.
+// `convergence`, `cycle`, `hessian-cycle`, `int8`, `kernels`, `load`, `model-1b` and `sharing` are tables of their own, `cycle-chart` draws the second, `scale` is
+// one long run; everything else is BenchmarkDotNet's.
 switch (args)
 {
     case ["convergence", .. var arguments]:
@@ -26,6 +27,8 @@ switch (args)
         return ModelTable.Run(arguments);
     case [ModelMemory.Verb, .. var arguments]:
         return ModelMemory.Run(arguments);
+    case ["sharing", .. var arguments]:
+        return SharingBenchmark.Run(arguments);
     case ["scale", .. var arguments]:
         return await ScaleBenchmark.RunAsync(arguments);
     default:

@@ -35,9 +35,9 @@ internal sealed class EvalTasks(Option<string> against)
     private readonly Option<string> samples = new("--samples") { Description = "Write every row with its prompts and answers, a file a task.", HelpName = "FOLDER" };
     private readonly Option<string> chart = new("--chart") { Description = "Draw the accuracies to a PNG file.", HelpName = "FILE" };
     private readonly Option<string> work = new("--work") { Description = "Keep answers here as they come; the same command goes on from them.", HelpName = "FOLDER" };
-    private readonly Option<int?> workers = Numbers.Integer("--workers", "N", "Questions scored at a time, each on a thread (default: one a processor).", minimum: 1);
+    private readonly Option<int?> workers = Numbers.Integer("--workers", "N", "Questions answered at a time, each on one thread (default: one a processor); 1 answers one at a time on all threads.", minimum: 1);
     private readonly Option<bool> torch = new("--torch") { Description = "Score by the TorchSharp model instead of the runtime." };
-    private readonly Option<bool> noSharing = new("--no-sharing") { Description = "Give each choice a forward pass of its own, to measure what sharing saves." };
+    private readonly Option<bool> noSharing = new("--no-sharing") { Description = "Give each choice a forward pass of its own, to measure what sharing saves; one at a time with --workers 1." };
 
     internal void AddTo(Command command)
     {
@@ -114,11 +114,10 @@ internal sealed class EvalTasks(Option<string> against)
                 return TaskRunner.Run(scoring, names, own, progress, session.CancellationToken);
             }
 
-            int threads = parsed.GetValue(workers) ?? Environment.ProcessorCount;
-            bool shares = !parsed.GetValue(noSharing);
-            using LoadedModel loaded = LoadedModel.Load(one, shares ? 1 : null, card: null, session.CancellationToken);
-            return TaskRunner.Run(
-                new ArmorScoringModel(loaded.Model, shares ? threads : 1) { SharesPrefixes = shares }, names, own, progress, session.CancellationToken);
+            int count = parsed.GetValue(workers) ?? Environment.ProcessorCount;
+            using LoadedModel loaded = LoadedModel.Load(one, count == 1 ? null : 1, card: null, session.CancellationToken);
+            var runtime = new ArmorScoringModel(loaded.Model, count) { SharesPrefixes = !parsed.GetValue(noSharing) };
+            return TaskRunner.Run(runtime, names, own, progress, session.CancellationToken);
         }
     }
 

@@ -127,48 +127,12 @@ internal sealed class OnnxPruneArguments
 
     private static bool IsNumPy(string path) => Path.GetExtension(path).ToLowerInvariant() is ".npz" or ".npy";
 
-    private static JsonObject ToJson(OnnxPruningReport report) => new()
-    {
-        ["layers"] = new JsonArray([.. report.Linears.Select(linear => (JsonNode)new JsonObject
-        {
-            ["name"] = linear.Name,
-            ["rows"] = linear.Rows,
-            ["columns"] = linear.Columns,
-            ["outputBlock"] = linear.OutputBlock,
-            ["inputBlock"] = linear.InputBlock,
-            ["loss"] = linear.Loss,
-            ["startLoss"] = linear.StartLoss,
-            ["seconds"] = linear.Seconds,
-            ["notes"] = new JsonArray([.. linear.Notes.Select(note => (JsonNode)note)]),
-        })]),
-        ["bytes"] = report.Bytes,
-        ["denseBytes"] = report.DenseBytes,
-        ["seconds"] = report.Seconds,
-    };
+    private static JsonObject ToJson(OnnxPruningReport report) =>
+        PruningOutput.ToJson(report.Linears.Select(PruningLine.Of), report.Bytes, report.DenseBytes, report.Seconds);
 
     private static void Print(IAnsiConsole console, OnnxPruningReport report, string target)
     {
-        Table table = Tables.OfNumbers("Weight", "Size", "Blocks", "Start loss", "Loss", "Time");
-        foreach (OnnxLinearReport linear in report.Linears)
-        {
-            table.AddRow(
-                linear.Name.EscapeMarkup(),
-                Numbers.Invariant($"{linear.Rows} × {linear.Columns}"),
-                Numbers.Invariant($"{linear.OutputBlock}, {linear.InputBlock}"),
-                Numbers.Invariant($"{linear.StartLoss:0.00000}"),
-                Numbers.Invariant($"{linear.Loss:0.00000}"),
-                Numbers.Seconds(linear.Seconds));
-        }
-
-        console.Write(table);
-        foreach (OnnxLinearReport linear in report.Noted)
-        {
-            foreach (string note in linear.Notes)
-            {
-                console.MarkupLineInterpolated($"[yellow]{linear.Name}: {note}[/]");
-            }
-        }
-
+        PruningOutput.Print(console, [.. report.Linears.Select(PruningLine.Of)]);
         console.WriteLine(
             $"{report.Linears.Count} weights in {Numbers.Seconds(report.Seconds)}, {report.Skipped.Count} products left as they are. The file holds cores with their zeros: "
             + $"{Numbers.Bytes(report.Bytes)} instead of {Numbers.Bytes(report.DenseBytes)}.");

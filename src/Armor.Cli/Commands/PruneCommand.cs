@@ -223,49 +223,12 @@ internal static class PruneCommand
         }
     }
 
-    private static JsonObject ToJson(ModelPruningReport report) => new()
-    {
-        ["layers"] = new JsonArray([.. report.Linears.Select(linear => (JsonNode)new JsonObject
-        {
-            ["name"] = linear.Name,
-            ["rows"] = linear.Rows,
-            ["columns"] = linear.Columns,
-            ["outputBlock"] = linear.OutputBlock,
-            ["inputBlock"] = linear.InputBlock,
-            ["loss"] = linear.Loss,
-            ["startLoss"] = linear.StartLoss,
-            ["seconds"] = linear.Seconds,
-            ["notes"] = new JsonArray([.. linear.Notes.Select(note => (JsonNode)note)]),
-        })]),
-        ["bytes"] = report.Bytes,
-        ["denseBytes"] = report.DenseBytes,
-        ["seconds"] = report.Seconds,
-    };
+    private static JsonObject ToJson(ModelPruningReport report) =>
+        PruningOutput.ToJson(report.Linears.Select(PruningLine.Of), report.Bytes, report.DenseBytes, report.Seconds);
 
     private static void Print(IAnsiConsole console, ModelPruningReport report)
     {
-        Table table = Tables.OfNumbers("Linear", "Weights", "Blocks", "Start loss", "Loss", "Time");
-
-        foreach (LinearPruningReport linear in report.Linears)
-        {
-            table.AddRow(
-                linear.Name,
-                Numbers.Invariant($"{linear.Rows} × {linear.Columns}"),
-                Numbers.Invariant($"{linear.OutputBlock}, {linear.InputBlock}"),
-                Numbers.Invariant($"{linear.StartLoss:0.00000}"),
-                Numbers.Invariant($"{linear.Loss:0.00000}"),
-                Numbers.Seconds(linear.Seconds));
-        }
-
-        console.Write(table);
-        foreach (LinearPruningReport linear in report.Noted)
-        {
-            foreach (string note in linear.Notes)
-            {
-                console.MarkupLineInterpolated($"[yellow]{linear.Name}: {note}[/]");
-            }
-        }
-
+        PruningOutput.Print(console, [.. report.Linears.Select(PruningLine.Of)]);
         string share = Numbers.Invariant($"{(double)report.Bytes / report.DenseBytes:0.0000}");
         console.WriteLine(Numbers.Invariant($"{report.Linears.Count} linears in {Numbers.Seconds(report.Seconds)}: ")
             + $"{StorageTypes.Describe(report.Storage, report.CoreStorage)}, {Numbers.Bytes(report.Bytes)}, "

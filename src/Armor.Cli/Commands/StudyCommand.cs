@@ -27,17 +27,17 @@ internal static class StudyCommand
 
     internal static Command Create(CommandHost host) => new("study", "Prunes a model in several ways and shows how much a choice matters.")
     {
-        Create(host, "calibration", "Calibration texts and their sizes.", hasSizes: "16,64,128"),
-        Create(host, "selection", "How groups of the core are chosen.", hasSizes: null),
-        Create(host, "block-size", "The wrappers' block size.", hasSizes: "4,8,16,32"),
+        Create(host, "calibration", "Calibration texts and their sizes.", defaultSizes: "16,64,128"),
+        Create(host, "selection", "How groups of the core are chosen, for several numbers of steps.", defaultSizes: "30,100,300"),
+        Create(host, "block-size", "The wrappers' block size.", defaultSizes: "4,8,16,32"),
     };
 
-    private static Command Create(CommandHost host, string name, string description, string? hasSizes)
+    private static Command Create(CommandHost host, string name, string description, string defaultSizes)
     {
         var model = new Option<string>("--model") { Description = "A dense model folder (default: the embedded model).", HelpName = "MODEL" };
         var calibration = new Option<string[]>("--calibration") { Description = "Text to calibrate on; for `calibration` it may be repeated.", HelpName = "FILE" };
         var evaluation = new Option<string>("--evaluation") { Description = "Text to measure on.", HelpName = "FILE" };
-        var sizes = new Option<string>("--sizes") { Description = $"Whole numbers separated by commas (default {hasSizes}).", HelpName = "LIST" };
+        var sizes = new Option<string>("--sizes") { Description = $"Whole numbers separated by commas (default {defaultSizes}).", HelpName = "LIST" };
         Option<int?> runs = Numbers.Integer("--runs", "N", $"Runs of each setting, on other parts of the text or from other seeds (default {Runs}).", minimum: 1);
         Option<int?> sequences = Numbers.Integer("--sequences", "N", $"Sequences to measure on (default {Sequences}).", minimum: 1);
         var preset = new Option<string>("--preset") { Description = "How much work the optimiser does.", DefaultValueFactory = _ => "fast" };
@@ -45,12 +45,7 @@ internal static class StudyCommand
         var quick = new Option<bool>("--quick") { Description = "A short form: fewer settings, steps and sequences." };
         var chart = new Option<string>("--chart") { Description = "Draw the runs to a PNG file.", HelpName = "FILE" };
         var documents = new TextOptions();
-        var command = new Command(name, description) { model, calibration, evaluation, runs, sequences, preset, quick, chart };
-        if (hasSizes is not null)
-        {
-            command.Add(sizes);
-        }
-
+        var command = new Command(name, description) { model, calibration, evaluation, sizes, runs, sequences, preset, quick, chart };
         documents.AddTo(command);
         command.SetAction((parsed, cancellationToken) => host.RunNativeAsync(parsed, cancellationToken, async session =>
         {
@@ -67,7 +62,7 @@ internal static class StudyCommand
                 texts = [source.Calibration];
             }
 
-            int[] numbers = hasSizes is null ? [] : ParseSizes(parsed.GetValue(sizes) ?? (isQuick ? hasSizes[..hasSizes.LastIndexOf(',')] : hasSizes));
+            int[] numbers = ParseSizes(parsed.GetValue(sizes) ?? (isQuick ? defaultSizes[..defaultSizes.LastIndexOf(',')] : defaultSizes));
             int count = parsed.GetValue(runs) ?? (isQuick ? 1 : Runs);
             IReadOnlyList<string> first = documents.ReadDocuments(parsed, texts[0]);
             ArmorPrunerOptions options = Presets[parsed.GetValue(preset)!];
@@ -75,7 +70,7 @@ internal static class StudyCommand
             {
                 "calibration" => StudyPlans.Calibration(
                     [.. texts.Select(text => (Path.GetFileName(text), documents.ReadDocuments(parsed, text)))], numbers, count, options),
-                "selection" => StudyPlans.Selection(isQuick ? [.. first.Take(QuickSequences)] : first, count, isQuick),
+                "selection" => StudyPlans.Selection(isQuick ? [.. first.Take(QuickSequences)] : first, numbers, count),
                 _ => StudyPlans.BlockSize(isQuick ? [.. first.Take(QuickSequences)] : first, numbers, count, options),
             };
             string measured = parsed.GetValue(evaluation) ?? source.Evaluation;
@@ -115,12 +110,13 @@ internal static class StudyCommand
             ["standardDeviation"] = row.Deviation,
             ["runs"] = new JsonArray([.. row.DeltaNlls.Select(value => (JsonNode)value)]),
             ["seconds"] = row.Seconds,
+            ["optimiserSeconds"] = row.OptimiserSeconds,
         })]),
     };
 
     private static void Print(IAnsiConsole console, StudyResult result)
     {
-        Table table = Tables.OfNumbers("Setting", "Storage", "Runs", "ΔNLL, nats a token", "Deviation", "Least", "Most", "Seconds");
+        Table table = Tables.OfNumbers("Setting", "Storage", "Runs", "ΔNLL, nats a token", "Deviation", "Least", "Most", "Seconds", "Optimiser s");
         foreach (StudyRow row in result.Rows)
         {
             table.AddRow(
@@ -131,7 +127,8 @@ internal static class StudyCommand
                 row.Deviation is { } deviation ? Numbers.Invariant($"{deviation:0.0000}") : string.Empty,
                 Numbers.Invariant($"{row.DeltaNlls.Min():0.0000}"),
                 Numbers.Invariant($"{row.DeltaNlls.Max():0.0000}"),
-                Numbers.Invariant($"{row.Seconds:0.0}"));
+                Numbers.Invariant($"{row.Seconds:0.0}"),
+                Numbers.Invariant($"{row.OptimiserSeconds:0.0}"));
         }
 
         console.Write(table);

@@ -6,9 +6,6 @@ namespace Armor.Cli.Studies;
 /// <summary>The prunings that each study compares.</summary>
 internal static class StudyPlans
 {
-    /// <summary>Enough to see where one-group selection is going.</summary>
-    private const int SelectionSteps = 300;
-
     private const int DefaultSamples = 128;
 
     /// <summary>Texts and sizes: of each text, disjoint parts of each size.</summary>
@@ -38,24 +35,23 @@ internal static class StudyPlans
         return variants;
     }
 
-    /// <summary>How the core's groups are chosen: the paper's optimiser with each heuristic for the same steps, and the exact sweep.</summary>
-    internal static IReadOnlyList<StudyVariant> Selection(IReadOnlyList<string> documents, int runs, bool isQuick)
+    /// <summary>
+    /// How the core's groups are chosen. The paper's loss, its wrapper steps (Adam) and as many of them; only the selector differs. A step with the exact sweep visits
+    /// every group, one with the paper's selector a single group a block, so a number of steps is not the same work: each has a curve over several, to be compared
+    /// at equal seconds. The sweep with exact wrapper steps, which the presets have, is the fourth.
+    /// </summary>
+    internal static IReadOnlyList<StudyVariant> Selection(IReadOnlyList<string> documents, IReadOnlyList<int> steps, int runs)
     {
-        int steps = isQuick ? SelectionSteps / 10 : SelectionSteps;
-        ArmorPrunerOptions paper = Shortened(ArmorPrunerOptions.Paper, steps);
-        // One exact sweep visits every group, so a tenth of the cycles is still more work on the core than one group a block.
-        ArmorPrunerOptions exact = Shortened(ArmorPrunerOptions.Paper, Math.Max(1, steps / 10)) with
-        {
-            CoreAlgorithm = CoreAlgorithm.ExactSweep,
-            WrapperAlgorithm = WrapperAlgorithm.LeastSquares,
-        };
-        (string Setting, ArmorPrunerOptions Options)[] settings =
+        ArmorPrunerOptions paper = ArmorPrunerOptions.Paper;
+        (string Curve, ArmorPrunerOptions Options)[] curves =
         [
-            (Numbers($"group by gradient, {steps} steps"), paper with { CoreAlgorithm = CoreAlgorithm.GroupByGradient }),
-            (Numbers($"group at random, {steps} steps"), paper with { CoreAlgorithm = CoreAlgorithm.GroupAtRandom }),
-            (Numbers($"exact sweep, {Math.Max(1, steps / 10)} cycles"), exact),
+            ("group by gradient", paper with { CoreAlgorithm = CoreAlgorithm.GroupByGradient }),
+            ("group at random", paper with { CoreAlgorithm = CoreAlgorithm.GroupAtRandom }),
+            ("exact sweep", paper with { CoreAlgorithm = CoreAlgorithm.ExactSweep }),
+            ("exact sweep, exact wrappers", paper with { CoreAlgorithm = CoreAlgorithm.ExactSweep, WrapperAlgorithm = WrapperAlgorithm.LeastSquares }),
         ];
-        return [.. settings.SelectMany(setting => Seeds(runs, setting.Options).Select(options => new StudyVariant(setting.Setting, Samples(documents), options)))];
+        return [.. curves.SelectMany(curve => steps.SelectMany(count => Seeds(runs, Shortened(curve.Options, count)).Select(options =>
+            new StudyVariant(Numbers($"{curve.Curve}, {count} steps"), Samples(documents), options, curve.Curve))))];
     }
 
     /// <summary>Block sizes of the wrappers.</summary>

@@ -17,7 +17,7 @@ internal sealed class StudyRunner(string name, string model, IReadOnlyList<int[]
     {
         var watch = Stopwatch.StartNew();
         PerplexityResult dense = await Task.Run(() => Evaluate(model, cancellationToken), cancellationToken).ConfigureAwait(false);
-        var runs = new List<(string Setting, double Storage, NllDifference Difference, double Seconds)>();
+        var runs = new List<StudyRun>();
         string work = Directory.CreateTempSubdirectory("armor-study-").FullName;
         try
         {
@@ -28,7 +28,7 @@ internal sealed class StudyRunner(string name, string model, IReadOnlyList<int[]
                 var options = new ModelPrunerOptions { Pruner = variant.Options, MaxSamples = variant.Texts.Count };
                 ModelPruningReport report = await ModelPruner.PruneAsync(model, folder, variant.Texts, options, null, cancellationToken).ConfigureAwait(false);
                 PerplexityResult result = await Task.Run(() => Evaluate(folder, cancellationToken), cancellationToken).ConfigureAwait(false);
-                runs.Add((variant.Setting, (double)report.Bytes / report.DenseBytes, result.Minus(dense), report.Seconds));
+                runs.Add(new StudyRun(variant, report, result.Minus(dense)));
                 Directory.Delete(folder, recursive: true);
             }
         }
@@ -37,8 +37,13 @@ internal sealed class StudyRunner(string name, string model, IReadOnlyList<int[]
             Directory.Delete(work, recursive: true);
         }
 
-        StudyRow[] rows = [.. runs.GroupBy(run => run.Setting).Select(group => new StudyRow(
-            group.Key, group.First().Storage, [.. group.Select(run => run.Difference.Delta)], group.Sum(run => run.Seconds)))];
+        StudyRow[] rows = [.. runs.GroupBy(run => run.Variant.Setting).Select(group => new StudyRow(
+            group.Key,
+            group.First().Variant.Curve,
+            (double)group.First().Report.Bytes / group.First().Report.DenseBytes,
+            [.. group.Select(run => run.Difference.Delta)],
+            group.Average(run => run.Report.Seconds),
+            group.Average(run => run.Report.Linears.Sum(linear => linear.Seconds))))];
         return new StudyResult(name, dense.Nll, runs.Max(run => run.Difference.StandardError ?? 0), rows);
     }
 
@@ -47,4 +52,6 @@ internal sealed class StudyRunner(string name, string model, IReadOnlyList<int[]
         using CausalLanguageModel loaded = CausalLanguageModel.Load(folder);
         return new PerplexityEvaluator(loaded).Evaluate(evaluation, null, cancellationToken);
     }
+
+    private sealed record StudyRun(StudyVariant Variant, ModelPruningReport Report, NllDifference Difference);
 }

@@ -6,14 +6,18 @@ namespace Armor.Cli.Studies;
 /// <param name="Setting">The setting that is studied; runs of one setting differ in their text or their seed.</param>
 /// <param name="Texts">What it is calibrated on.</param>
 /// <param name="Options">How it is pruned.</param>
-internal sealed record StudyVariant(string Setting, IReadOnlyList<string> Texts, ArmorPrunerOptions Options);
+/// <param name="Curve">What the settings have in common that differ in their work only; null where a setting is compared by itself.</param>
+internal sealed record StudyVariant(string Setting, IReadOnlyList<string> Texts, ArmorPrunerOptions Options, string? Curve = null);
 
 /// <summary>What the runs of one setting came to.</summary>
 /// <param name="Setting">The setting.</param>
+/// <param name="Curve">See <see cref="StudyVariant"/>.</param>
 /// <param name="Storage">Bytes of the linears as a share of their dense bfloat16 size.</param>
 /// <param name="DeltaNlls">NLL a token above the dense model's, in nats, one a run.</param>
-/// <param name="Seconds">Wall time of all prunings.</param>
-internal sealed record StudyRow(string Setting, double Storage, IReadOnlyList<double> DeltaNlls, double Seconds)
+/// <param name="Seconds">Wall time of a pruning, calibration included; the runs' mean.</param>
+/// <param name="OptimiserSeconds">The part of it in which weights were optimised, summed over the linears; the runs' mean.</param>
+internal sealed record StudyRow(
+    string Setting, string? Curve, double Storage, IReadOnlyList<double> DeltaNlls, double Seconds, double OptimiserSeconds)
 {
     internal double Mean => DeltaNlls.Average();
 

@@ -52,6 +52,7 @@ internal static class KernelNames
             {
                 yield return Taking<ProductArguments>(Product(form, type, 8));
                 yield return Taking<ProductArguments>(Product(form, type, 16));
+                yield return Taking<ProductArguments>(Product(form, type, 64));
             }
 
             yield return Taking<InputArguments>(Input(type));

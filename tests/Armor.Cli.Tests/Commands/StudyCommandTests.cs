@@ -19,7 +19,7 @@ public sealed class StudyCommandTests
     public void TearDown() => folder.Dispose();
 
     [TestCase("calibration", 2, 3, "--sizes", "2,4", "--runs", "3")]
-    [TestCase("selection", 3, 1)]
+    [TestCase("selection", 8, 1, "--sizes", "2,4")]
     [TestCase("block-size", 2, 1, "--sizes", "4,8")]
     public async Task ShortForm(string study, int settings, int runs, params string[] more)
     {
@@ -35,6 +35,7 @@ public sealed class StudyCommandTests
         Assert.That(rows[0].GetProperty("runs").GetArrayLength(), Is.EqualTo(runs));
         Assert.That(
             rows[0].GetProperty("runs").EnumerateArray().Average(run => run.GetDouble()), Is.EqualTo(rows[0].GetProperty("deltaNll").GetDouble()).Within(1e-12));
+        Assert.That(rows[0].GetProperty("optimiserSeconds").GetDouble(), Is.GreaterThan(0).And.LessThan(rows[0].GetProperty("seconds").GetDouble()));
         Assert.That(File.Exists(folder.File("chart.png")), Is.True);
     }
 

@@ -80,11 +80,13 @@ public static class TaskRunner
         return [.. task.Prompts.Select((prompt, row) => new RowAnswers(work.Answers[row]!, prompt.Item.Score(work.Answers[row]!)))];
     }
 
-    /// <summary>Answers the requests of several rows, all log-likelihoods in one call.</summary>
+    /// <summary>Answers the requests of several rows, all log-likelihoods in one call and all generated texts in another.</summary>
     private static TaskResponse[][] Respond(IScoringModel model, ScoringRequests requests, TaskRequest[][] asked, CancellationToken cancellationToken)
     {
         var continuations = new List<TokenContinuation>();
         var pending = new List<(int Row, int Request, int First, int Count, bool IsCut)>();
+        var prompts = new List<TokenPrompt>();
+        var generated = new List<(int Row, int Request, bool IsCut)>();
         TaskResponse[][] responses = [.. asked.Select(row => new TaskResponse[row.Length])];
         for (int row = 0; row < asked.Length; row++)
         {
@@ -104,7 +106,8 @@ public static class TaskRunner
                         break;
                     case GenerationRequest generation:
                         (ReadOnlyMemory<int> prompt, int most, bool isCut) = requests.Encode(generation);
-                        responses[row][request] = new TaskResponse(0, false, model.Generate(prompt, most, generation.StopStrings, cancellationToken), isCut);
+                        generated.Add((row, request, isCut));
+                        prompts.Add(new TokenPrompt(prompt, most, generation.StopStrings));
                         break;
                 }
             }
@@ -115,6 +118,12 @@ public static class TaskRunner
         {
             ContinuationScore[] own = [.. scores.Skip(first).Take(count)];
             responses[row][request] = new TaskResponse(own.Sum(score => score.LogLikelihood), own.All(score => score.IsGreedy), null, isCut);
+        }
+
+        IReadOnlyList<string> texts = prompts.Count == 0 ? [] : model.Generate(prompts, cancellationToken);
+        foreach (((int row, int request, bool isCut), string text) in generated.Zip(texts))
+        {
+            responses[row][request] = new TaskResponse(0, false, text, isCut);
         }
 
         return responses;

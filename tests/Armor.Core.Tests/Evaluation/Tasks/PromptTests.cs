@@ -109,6 +109,58 @@ public sealed class PromptTests
     }
 
     [Test]
+    public void GpqaInvitesToThink()
+    {
+        const string Row = """{"Question":"Q","Correct Answer":" right ","Incorrect Answer 1":"w1","Incorrect Answer 2":"w2","Incorrect Answer 3":null}""";
+        TaskRows.Write(folder, "gpqa/gpqa_main/train.jsonl", Row, Row);
+        PreparedTask task = TaskRows.Load(folder.Path, "gpqa_main_cot_zeroshot");
+
+        // As the harness has it after random.seed(0) and one pass through the rows.
+        Assert.That(TaskRows.Requests(task), Is.EqualTo(new[]
+        {
+            new GenerationRequest(
+                "What is the correct answer to this question:Q\nChoices:\n(A)  \n(B) w1\n(C) w2\n(D) right\nLet's think step by step: ",
+                ((GenerationRequest)TaskRows.Requests(task)[0]).StopStrings,
+                256),
+        }));
+        Assert.That(((GenerationRequest)TaskRows.Requests(task)[0]).StopStrings, Is.EqualTo(new[] { "</s>" }));
+        Assert.That(task.Prompts[0].Item.Target, Is.EqualTo("(D)"));
+        Assert.That(task.Prompts[1].Item.Target, Is.EqualTo("(C)"));
+        Assert.That(Score("I think. The answer is (D)."), Is.EqualTo((1, 1)));
+        Assert.That(Score("The answer is d. Or: W2!"), Is.EqualTo((0, 0)));
+        Assert.That(Score("The answer is D!\nRight."), Is.EqualTo((0, 1)));
+        Assert.That(Score("The answer is D"), Is.EqualTo((0, 0))); // the pattern leaves the last character out
+
+        (int Flexible, int Strict) Score(string text)
+        {
+            IReadOnlyList<ItemScore> scores = task.Prompts[0].Item.Score([new TaskResponse(0, false, text, false)]);
+            Assert.That(scores.Select(score => score.Filter), Is.EqualTo(new[] { "flexible-extract", "strict-match" }));
+            return ((int)scores[0].Value, (int)scores[1].Value);
+        }
+    }
+
+    // What the harness's filter gives.
+    [TestCase("So (B). No, (C)!", "(C)")]
+    [TestCase("(E) maybe", "(E)")]
+    [TestCase("It is the BLUE one", "(B)")]
+    [TestCase("an x-ray, or red wine?", "(A)")]
+    [TestCase("RED WINE", "(A)")]
+    [TestCase("red; blue", "(B)")]
+    [TestCase("Answer: D", "(D)")]
+    [TestCase("choose:\n A", "(A)")]
+    [TestCase("nothing", "[invalid]")]
+    [TestCase(" ", "[invalid]")]
+    public void AChoiceIsFoundByItsLetterOrItsText(string text, string expected) =>
+        Assert.That(new ChoiceFilter("flexible-extract", ["Red wine.", "blue", "Red", "x-ray"]).Extract(text), Is.EqualTo(expected));
+
+    [Test]
+    public void ChoicesWithoutATextAndEqualChoices()
+    {
+        Assert.That(new ChoiceFilter("f", ["...", "b", "c", "d"]).Extract("anything : C"), Is.EqualTo("(C)"));
+        Assert.That(new ChoiceFilter("f", ["same", "Same!", "c", "d"]).Extract("I say the same"), Is.EqualTo("(B)"));
+    }
+
+    [Test]
     public void Gsm8kDrawsItsExamplesAnewForEachRow()
     {
         TaskRows.Write(folder, "gsm8k/test.jsonl", """{"question":"Q","answer":"So 2.\n#### 1,234"}""", """{"question":"R","answer":"#### 5"}""");

@@ -12,14 +12,14 @@ internal static partial class AnswerTasks
         ["Question:", "</s>", "<|im_end|>"],
         256,
         [
-            new AnswerFilter("flexible-extract", AnyNumber(), TakesLast: true),
-            new AnswerFilter("strict-match", MarkedNumber(), TakesLast: false),
+            new PatternFilter("flexible-extract", AnyNumber(), TakesLast: true),
+            new PatternFilter("strict-match", MarkedNumber(), TakesLast: false),
         ],
         // In this order: commas, dollars, all up to the mark, a stop at the end; then case.
         text => LastStop().Replace(UpToMark().Replace(text.Substitute(",", string.Empty).Substitute("$", string.Empty), string.Empty), string.Empty).ToLowerInvariant());
 
     private static readonly AnswerRule BigBench = new(
-        ["</s>", "Q", "\n\n"], 1024, [new AnswerFilter("get-answer", SaidAnswer(), TakesLast: false)], text => text);
+        ["</s>", "Q", "\n\n"], 1024, [new PatternFilter("get-answer", SaidAnswer(), TakesLast: false)], text => text);
 
     /// <summary>GSM8K (Cobbe et al., arXiv 2110.14168).</summary>
     public static TaskDefinition Gsm8k() => new()

@@ -117,42 +117,9 @@ internal static partial class ChoiceTasks
         },
     };
 
-    /// <summary>GPQA (Rein et al., arXiv 2311.12022). The order of the answers is drawn by Python's generator, once through the file.</summary>
-    /// <param name="subset">diamond, main or extended.</param>
-    /// <param name="hasExamples">The n-shot prompt, or the zero-shot one.</param>
-    public static TaskDefinition Gpqa(string subset, bool hasExamples) => new()
-    {
-        Name = hasExamples ? $"gpqa_{subset}_n_shot" : $"gpqa_{subset}_zeroshot",
-        Version = "2.2",
-        Data = new TaskDataSet("gpqa", "gpqa"),
-        Subset = $"gpqa_{subset}",
-        Splits = ["train"], // the only one that is published
-        Description = _ => hasExamples
-            ? "Here are some example questions from experts. Answer the final question yourself, following the format of the previous questions exactly.\n"
-            : string.Empty,
-        FewShot = FewShotRule.SampledOthers("train"),
-        Reader = () =>
-        {
-            var random = new PythonRandom(hasExamples ? 42u : 0);
-            return row =>
-            {
-                string right = Prepared(row.OptionalText("Correct Answer"));
-                string[] choices =
-                    [.. Enumerable.Range(1, 3).Select(number => Prepared(row.OptionalText($"Incorrect Answer {number}"))), right];
-                random.Shuffle(choices);
-                string question = $"{(hasExamples ? "Question: " : "What is the correct answer to this question:")}{row.Text("Question")}\n"
-                    + $"Choices:\n(A) {choices[0]}\n(B) {choices[1]}\n(C) {choices[2]}\n(D) {choices[3]}\nAnswer:";
-                return new ChoiceItem(question, ["(A)", "(B)", "(C)", "(D)"], Array.IndexOf(choices, right), IsNormalized: true);
-            };
-        },
-    };
-
     /// <summary>Takes the marks of WikiHow's pages out of HellaSwag's texts.</summary>
     private static string WithoutMarks(string text) =>
         Marks().Replace(PythonText.Strip(text).Substitute(" [title]", ". "), string.Empty).Substitute("  ", " ");
-
-    private static string Prepared(string? text) =>
-        text is null ? " " : PythonText.Strip(text).Substitute(" [title]", ". ").Substitute("  ", " ");
 
     [GeneratedRegex(@"\[.*?\]", RegexOptions.CultureInvariant)]
     private static partial Regex Marks();

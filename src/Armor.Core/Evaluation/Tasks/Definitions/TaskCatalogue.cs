@@ -23,12 +23,15 @@ internal static class TaskCatalogue
         ["arc_easy"] = () => ChoiceTasks.Arc("arc_easy", "ARC-Easy"),
         ["boolq"] = ChoiceTasks.BoolQ,
         ["c4"] = TextTasks.C4,
-        ["gpqa_diamond_n_shot"] = () => ChoiceTasks.Gpqa("diamond", true),
-        ["gpqa_diamond_zeroshot"] = () => ChoiceTasks.Gpqa("diamond", false),
-        ["gpqa_extended_n_shot"] = () => ChoiceTasks.Gpqa("extended", true),
-        ["gpqa_extended_zeroshot"] = () => ChoiceTasks.Gpqa("extended", false),
-        ["gpqa_main_n_shot"] = () => ChoiceTasks.Gpqa("main", true),
-        ["gpqa_main_zeroshot"] = () => ChoiceTasks.Gpqa("main", false),
+        ["gpqa_diamond_cot_zeroshot"] = () => GpqaTasks.ChainOfThought("diamond"),
+        ["gpqa_diamond_n_shot"] = () => GpqaTasks.FewShot("diamond"),
+        ["gpqa_diamond_zeroshot"] = () => GpqaTasks.ZeroShot("diamond"),
+        ["gpqa_extended_cot_zeroshot"] = () => GpqaTasks.ChainOfThought("extended"),
+        ["gpqa_extended_n_shot"] = () => GpqaTasks.FewShot("extended"),
+        ["gpqa_extended_zeroshot"] = () => GpqaTasks.ZeroShot("extended"),
+        ["gpqa_main_cot_zeroshot"] = () => GpqaTasks.ChainOfThought("main"),
+        ["gpqa_main_n_shot"] = () => GpqaTasks.FewShot("main"),
+        ["gpqa_main_zeroshot"] = () => GpqaTasks.ZeroShot("main"),
         ["gsm8k"] = AnswerTasks.Gsm8k,
         ["hellaswag"] = ChoiceTasks.HellaSwag,
         ["lambada_openai"] = TextTasks.Lambada,
@@ -85,7 +88,7 @@ internal static class TaskCatalogue
                 RequireSome(there, BigBenchData, files);
                 return [new TaskGroup("bbh_cot_fewshot", "3.0", there)];
             case "gpqa":
-                return Alone(ChoiceTasks.Gpqa("diamond", false));
+                return Alone(GpqaTasks.ZeroShot("diamond"));
             case "lambada":
                 return Alone(TextTasks.Lambada());
         }

@@ -35,7 +35,7 @@ internal sealed record TaskDefinition
     /// <summary>What lies between a question and its answer.</summary>
     public string Delimiter { get; init; } = " ";
 
-    /// <summary>How many examples the harness gives unless told otherwise.</summary>
+    /// <summary>How many examples are given unless told otherwise: as many as the harness's definition says; where it is silent none, but for MMLU the five of its paper.</summary>
     public int DefaultShots { get; init; }
 
     /// <summary>Where examples come from.</summary>

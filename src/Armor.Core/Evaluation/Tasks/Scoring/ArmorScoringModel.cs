@@ -17,7 +17,7 @@ public sealed class ArmorScoringModel : IScoringModel
     /// <summary>Creates the scorer.</summary>
     /// <param name="model">The model; stays the caller's.</param>
     /// <param name="workers">
-    /// How many questions are scored at a time. For a small model a worker a core is fastest, with a backend of one thread; for a large one the backend's
+    /// How many questions are answered at a time. For a small model a worker a core is fastest, with a backend of one thread; for a large one the backend's
     /// own threads are.
     /// </param>
     public ArmorScoringModel(ArmorModel model, int workers = 1)
@@ -45,42 +45,54 @@ public sealed class ArmorScoringModel : IScoringModel
         ContinuationChecks.Check(continuations, Configuration);
         var scores = new ContinuationScore[continuations.Count];
         Range[] runs = [.. ContinuationChecks.Runs(continuations)];
-        int next = -1;
-        if (workers.Length == 1 || runs.Length < 2)
+        Divide(runs.Length, cancellationToken, (worker, run) =>
         {
-            Work(workers[0]);
-        }
-        else
-        {
-            try
+            (int start, int count) = runs[run].GetOffsetAndLength(continuations.Count);
+            for (int index = start; index < start + count; index++)
             {
-                Parallel.ForEach(workers, new ParallelOptions { MaxDegreeOfParallelism = workers.Length, CancellationToken = cancellationToken }, Work);
+                cancellationToken.ThrowIfCancellationRequested();
+                scores[index] = ContinuationChecks.RequireFinite(worker.Score(continuations[index], SharesPrefixes, cancellationToken), index);
             }
-            catch (AggregateException exception) when (exception.InnerExceptions is [var only] || exception.InnerExceptions.All(each => each is OperationCanceledException))
-            {
-                System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(exception.InnerExceptions[0]);
-            }
-        }
-
+        });
         return scores;
-
-        void Work(Worker worker)
-        {
-            while (Interlocked.Increment(ref next) is var run && run < runs.Length)
-            {
-                (int start, int count) = runs[run].GetOffsetAndLength(continuations.Count);
-                for (int index = start; index < start + count; index++)
-                {
-                    cancellationToken.ThrowIfCancellationRequested();
-                    scores[index] = ContinuationChecks.RequireFinite(worker.Score(continuations[index], SharesPrefixes, cancellationToken), index);
-                }
-            }
-        }
     }
 
     /// <inheritdoc/>
-    public string Generate(ReadOnlyMemory<int> prompt, int maxTokens, IReadOnlyList<string> stopStrings, CancellationToken cancellationToken = default) =>
-        workers[0].Generate(prompt, new GenerationOptions { MaxTokens = maxTokens, StopStrings = stopStrings }, cancellationToken);
+    public IReadOnlyList<string> Generate(IReadOnlyList<TokenPrompt> prompts, CancellationToken cancellationToken = default)
+    {
+        ArgumentNullException.ThrowIfNull(prompts);
+        var texts = new string[prompts.Count];
+        Divide(prompts.Count, cancellationToken, (worker, index) => texts[index] = worker.Generate(prompts[index], SharesPrefixes, cancellationToken));
+        return texts;
+    }
+
+    /// <summary>Does all pieces of a work, each by the worker that is free next.</summary>
+    private void Divide(int pieces, CancellationToken cancellationToken, Action<Worker, int> work)
+    {
+        int next = -1;
+        if (workers.Length == 1 || pieces < 2)
+        {
+            Run(workers[0]);
+            return;
+        }
+
+        try
+        {
+            Parallel.ForEach(workers, new ParallelOptions { MaxDegreeOfParallelism = workers.Length, CancellationToken = cancellationToken }, Run);
+        }
+        catch (AggregateException exception) when (exception.InnerExceptions is [_] || exception.InnerExceptions.All(each => each is OperationCanceledException))
+        {
+            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(exception.InnerExceptions[0]);
+        }
+
+        void Run(Worker worker)
+        {
+            while (Interlocked.Increment(ref next) is var piece && piece < pieces)
+            {
+                work(worker, piece);
+            }
+        }
+    }
 
     private sealed class Worker(ArmorModel model)
     {
@@ -124,12 +136,18 @@ public sealed class ArmorScoringModel : IScoringModel
             return sum.Score;
         }
 
-        public string Generate(ReadOnlyMemory<int> prompt, GenerationOptions options, CancellationToken cancellationToken)
+        public string Generate(TokenPrompt prompt, bool sharesPrefixes, CancellationToken cancellationToken)
         {
             held = [];
             logitRows = 0;
+            if (!sharesPrefixes)
+            {
+                session.Rewind(0);
+            }
+
+            var options = new GenerationOptions { MaxTokens = prompt.MaxTokens, StopStrings = prompt.StopStrings };
             var text = new StringBuilder();
-            foreach (GenerationUpdate update in model.Stream([.. prompt.Span], options, session, cancellationToken))
+            foreach (GenerationUpdate update in model.Stream([.. prompt.Tokens.Span], options, session, cancellationToken))
             {
                 text.Append(update.Text);
             }

@@ -23,14 +23,19 @@ public interface IScoringModel
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     IReadOnlyList<ContinuationScore> Score(IReadOnlyList<TokenContinuation> continuations, CancellationToken cancellationToken = default);
 
-    /// <summary>Continues a prompt by the likeliest token each time.</summary>
-    /// <param name="prompt">At least one token; with <paramref name="maxTokens"/> at most the model's context.</param>
-    /// <param name="maxTokens">The most tokens; fewer where the model ends the sequence or a stop string is complete.</param>
-    /// <param name="stopStrings">Texts that end the answer; neither they nor what follows belongs to it.</param>
+    /// <summary>Continues prompts by the likeliest token each time.</summary>
+    /// <param name="prompts">The prompts; those that begin alike should stand beside each other.</param>
     /// <param name="cancellationToken">Seen between tokens.</param>
-    /// <returns>The generated text.</returns>
-    string Generate(ReadOnlyMemory<int> prompt, int maxTokens, IReadOnlyList<string> stopStrings, CancellationToken cancellationToken = default);
+    /// <returns>One text a prompt, in their order.</returns>
+    /// <exception cref="OperationCanceledException">Cancelled.</exception>
+    IReadOnlyList<string> Generate(IReadOnlyList<TokenPrompt> prompts, CancellationToken cancellationToken = default);
 }
+
+/// <summary>A prompt to be continued.</summary>
+/// <param name="Tokens">At least one token; with <paramref name="MaxTokens"/> at most the model's context.</param>
+/// <param name="MaxTokens">The most tokens; fewer where the model ends the sequence or a stop string is complete.</param>
+/// <param name="StopStrings">Texts that end the answer; neither they nor what follows belongs to it.</param>
+public readonly record struct TokenPrompt(ReadOnlyMemory<int> Tokens, int MaxTokens, IReadOnlyList<string> StopStrings);
 
 /// <summary>A sequence whose last tokens are scored given those before.</summary>
 /// <param name="Tokens">Context and continuation: at least one token more than are scored.</param>

@@ -62,15 +62,23 @@ public sealed class TorchScoringModel(CausalLanguageModel model, ModelTokenizer 
     }
 
     /// <inheritdoc/>
-    public string Generate(ReadOnlyMemory<int> prompt, int maxTokens, IReadOnlyList<string> stopStrings, CancellationToken cancellationToken = default)
+    public IReadOnlyList<string> Generate(IReadOnlyList<TokenPrompt> prompts, CancellationToken cancellationToken = default)
     {
-        ArgumentNullException.ThrowIfNull(stopStrings);
+        ArgumentNullException.ThrowIfNull(prompts);
+        return [.. prompts.Select(prompt => Generate(prompt, cancellationToken))];
+    }
+
+    /// <summary>Frees the cache.</summary>
+    public void Dispose() => cache?.Dispose();
+
+    private string Generate(TokenPrompt prompt, CancellationToken cancellationToken)
+    {
         using var noGradients = no_grad();
-        using var own = new KeyValueCache(Configuration, 1, Math.Min(Configuration.ContextLength, prompt.Length + maxTokens), Type(), Place);
-        int[] next = prompt.ToArray();
+        using var own = new KeyValueCache(Configuration, 1, Math.Min(Configuration.ContextLength, prompt.Tokens.Length + prompt.MaxTokens), Type(), Place);
+        int[] next = prompt.Tokens.ToArray();
         var answer = new List<int>();
         string text = string.Empty;
-        while (answer.Count < maxTokens)
+        while (answer.Count < prompt.MaxTokens)
         {
             cancellationToken.ThrowIfCancellationRequested();
             using var scope = NewDisposeScope();
@@ -83,7 +91,7 @@ public sealed class TorchScoringModel(CausalLanguageModel model, ModelTokenizer 
 
             answer.Add(token);
             text = Tokenizer.Decode(answer);
-            int stop = stopStrings.Select(each => text.IndexOf(each, StringComparison.Ordinal)).Where(place => place >= 0).DefaultIfEmpty(-1).Min();
+            int stop = prompt.StopStrings.Select(each => text.IndexOf(each, StringComparison.Ordinal)).Where(place => place >= 0).DefaultIfEmpty(-1).Min();
             if (stop >= 0)
             {
                 return text[..stop];
@@ -99,9 +107,6 @@ public sealed class TorchScoringModel(CausalLanguageModel model, ModelTokenizer 
 
         return text;
     }
-
-    /// <summary>Frees the cache.</summary>
-    public void Dispose() => cache?.Dispose();
 
     private void ScoreTogether(
         int[] indices, IReadOnlyList<TokenContinuation> continuations, ContinuationScore[] scores, CancellationToken cancellationToken)
