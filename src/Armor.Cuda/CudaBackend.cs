@@ -1,14 +1,10 @@
-using Armor.Cuda.Decoding;
 using Armor.Cuda.Devices;
 using Armor.Cuda.Interop;
 using Armor.Cuda.Kernels;
 using Armor.Cuda.Prefill;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
-using Armor.Runtime.Generation;
-using Armor.Runtime.Generation.Decoding;
 using Armor.Runtime.Kernels;
-using Armor.Runtime.Models;
 
 namespace Armor.Cuda;
 
@@ -19,7 +15,7 @@ namespace Armor.Cuda;
 /// float32. Weights held as Float32, and cores of other patterns than 2:4, which are held as float32 whatever type is asked for, are multiplied by in float32,
 /// slowly. Safe for use from several threads, one product at a time.
 /// </summary>
-public sealed class CudaBackend : KernelBackend, IDecoderBackend
+public sealed partial class CudaBackend : KernelBackend
 {
     private readonly CudaBackendOptions _options;
     private readonly Lock _gate = new();
@@ -84,9 +80,6 @@ public sealed class CudaBackend : KernelBackend, IDecoderBackend
     /// <summary>The card; null where there is none.</summary>
     internal CudaDevice? Device => _device;
 
-    /// <summary>For tests: told of every decoder.</summary>
-    internal Action<CudaDecoder>? DecoderCreated { get; set; }
-
     /// <summary>NVIDIA's libraries; null where one is missing.</summary>
     internal PrefillLibraries? Prefill => _prefill;
 
@@ -99,41 +92,6 @@ public sealed class CudaBackend : KernelBackend, IDecoderBackend
         }
 
         return base.Supports(operation, shape, elementType);
-    }
-
-    /// <inheritdoc/>
-    public KernelSupport SupportsDecoder(ModelConfiguration configuration)
-    {
-        ArgumentNullException.ThrowIfNull(configuration);
-        return Unavailable is not null ? KernelSupport.Unsupported(Unavailable)
-            : configuration.Experts is not null ? KernelSupport.Unsupported("A mixture of experts does not run on the card yet.")
-            : configuration.HeadSize > CacheShape.MostHeadSize
-                ? KernelSupport.Unsupported($"Heads of {configuration.HeadSize} elements are larger than {CacheShape.MostHeadSize}, the most that attention has room for.")
-            : KernelSupport.Supported;
-    }
-
-    /// <inheritdoc/>
-    /// <exception cref="CudaException">There is too little memory on the card.</exception>
-    public IDecoder CreateDecoder(ModelConfiguration configuration, DecoderWeights weights, TensorElementType cacheType)
-    {
-        ArgumentNullException.ThrowIfNull(configuration);
-        ArgumentNullException.ThrowIfNull(weights);
-        if (SupportsDecoder(configuration) is { IsSupported: false } support)
-        {
-            throw new NotSupportedException(support.Reason);
-        }
-
-        var run = Enter();
-        try
-        {
-            var decoder = new CudaDecoder(this, run, configuration, weights, cacheType);
-            DecoderCreated?.Invoke(decoder);
-            return decoder;
-        }
-        finally
-        {
-            Leave();
-        }
     }
 
     /// <inheritdoc/>

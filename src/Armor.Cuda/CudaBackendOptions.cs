@@ -26,10 +26,10 @@ public sealed record CudaBackendOptions
     /// <summary>
     /// From this many inputs on, 2:4 layers of 16-bit values are multiplied by cuSPARSELt and cuBLASLt, where both are found and the shape is of multiples of 16;
     /// below, and otherwise, by our own kernels. The libraries' forms of a layer are made when the first such batch comes, and take as much memory
-    /// again. A result then differs in its last bits from the one of a smaller batch. 0 for our own kernels always.
+    /// again, so that a factorised model is no smaller than a dense one. A result then differs in its last bits from the one of a smaller batch. 0 for our own kernels always.
     /// </summary>
-    /// <value>The default is 128.</value>
-    public int LibraryBatch { get; init; } = 128;
+    /// <value>The default is 0. Where memory allows, 128 is worth a try.</value>
+    public int LibraryBatch { get; init; }
 
     /// <summary>Into how many parts columns are cut, in place of the best by rule. For tests and measurements.</summary>
     internal int? Splits { get; init; }

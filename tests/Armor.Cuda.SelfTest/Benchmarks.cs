@@ -146,13 +146,9 @@ internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter r
             yield return () => DenseBlas(run, libraries, rows, columns, batch, halves, output);
         }
 
-        if (batch <= 16)
-        {
-            yield return () => Ours(run, "dense, ours", () => Synthetic.Dense(run, rows, columns, type), batch, input, output);
-            yield return () => Ours(run, "2:4, ours", () => Synthetic.Core(run, rows, columns, 1, type, false), batch, input, output);
-            yield return () => Ours(run, "2:4 int8, ours", () => Synthetic.Core(run, rows, columns, 1, type, true), batch, input, output);
-        }
-
+        yield return () => Ours(run, "dense, ours", () => Synthetic.Dense(run, rows, columns, type), batch, input, output);
+        yield return () => Ours(run, "2:4, ours", () => Synthetic.Core(run, rows, columns, 1, type, false), batch, input, output);
+        yield return () => Ours(run, "2:4 int8, ours", () => Synthetic.Core(run, rows, columns, 1, type, true), batch, input, output);
         yield return () => Ours(run, "A·S·B, ours", () => Synthetic.Core(run, rows, columns, Block, type, false), batch, input, output);
         yield return () => Ours(run, "A·S·B int8, ours", () => Synthetic.Core(run, rows, columns, Block, type, true), batch, input, output);
         if (backend.Prefill is { } both)

@@ -24,6 +24,22 @@ internal class EmulatedKernelTests
         Check(layer, TensorElementType.Float16, splits, 11);
     }
 
+    [Test]
+    public void LargeBatches([Values(128, 131, 577)] int batch, [Values] bool isBFloat)
+    {
+        // Rows of one block of threads and a half, and of tiles that are not whole; inputs of more than one launch.
+        var type = isBFloat ? TensorElementType.BFloat16 : TensorElementType.Float16;
+        Check(Generators.RandomLayer(416, 320, 32, 64, batch), type, null, batch);
+        if (batch == 131)
+        {
+            Check(Generators.RandomLayer(40, 300, null, null, batch), type, null, batch);
+            Check(Generators.RandomLayer(48, 260, 6, 13, batch), type, null, batch);
+            Check(Generators.RandomLayer(256, 256, 128, 128, batch), type, null, batch);
+            CheckQuantised(Generators.RandomLayer(288, 516, 32, null, 4), type, batch, alone: false);
+            CheckDense(72, 300, type, batch);
+        }
+    }
+
     [TestCase(16)]
     [TestCase(32)]
     [TestCase(64)]
@@ -173,14 +189,35 @@ internal class EmulatedKernelTests
         Assert.That(driver.Violations, Is.Empty);
     }
 
-    private static void CheckQuantised(ArmorLayer layer, TensorElementType type, int batch)
+    private static void CheckDense(int rows, int columns, TensorElementType type, int batch)
+    {
+        // Seven bits: exact in either type.
+        float[] values = [.. Generators.Values(new Random(rows), rows * columns).Select(value => MathF.Round(64 * value) / 64)];
+        var dense = new double[rows, columns];
+        for (var i = 0; i < values.Length; i++)
+        {
+            dense[i / columns, i % columns] = values[i];
+        }
+
+        using var driver = Driver();
+        using var backend = Backend(driver);
+        using var weight = backend.PrepareDense(DenseWeightSource.FromMemory(values, rows, columns), type);
+        Products.Check(dense, batch, weight, Tolerance(type));
+        Assert.That(driver.Violations, Is.Empty);
+    }
+
+    private static void CheckQuantised(ArmorLayer layer, TensorElementType type, int batch, bool alone = true)
     {
         var quantised = layer.RoundedTo(type, TensorElementType.Int8);
         using var driver = Driver();
         using var backend = Backend(driver);
         using var weight = backend.PrepareLayer(quantised, type);
         Products.Check(Generators.Dense(quantised), batch, weight, Tolerance(type));
-        Products.CheckAlone(weight, batch);
+        if (alone)
+        {
+            Products.CheckAlone(weight, batch);
+        }
+
         Assert.That(driver.Violations, Is.Empty);
     }
 

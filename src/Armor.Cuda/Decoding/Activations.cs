@@ -9,6 +9,7 @@ internal sealed class Activations(CudaDevice device, ModelConfiguration configur
 {
     private readonly List<DeviceMemory> _owned = [];
     private DeviceMemory? _logits;
+    private DeviceMemory? _scores;
     private int _rows;
 
     /// <summary>Grows with every move: what was recorded with older addresses is of no more use.</summary>
@@ -41,6 +42,15 @@ internal sealed class Activations(CudaDevice device, ModelConfiguration configur
     /// <summary>[rows, intermediate].</summary>
     public nint Up { get; private set; }
 
+    /// <summary>The rows that go through one expert, [rows, hidden]; where there are experts.</summary>
+    public nint ExpertInput { get; private set; }
+
+    /// <summary>What one expert makes of its rows, [rows, hidden]; where there are experts.</summary>
+    public nint ExpertOutput { get; private set; }
+
+    /// <summary>The router's scores, [rows, experts]; where there are experts.</summary>
+    public DeviceMemory Scores => _scores!;
+
     /// <summary>[rows of the head at once, vocabulary].</summary>
     public DeviceMemory Logits => _logits!;
 
@@ -64,6 +74,14 @@ internal sealed class Activations(CudaDevice device, ModelConfiguration configur
             Context = Allocate(room, configuration.QuerySize);
             Gate = Allocate(room, configuration.IntermediateSize);
             Up = Allocate(room, configuration.IntermediateSize);
+            if (configuration.Experts is { } experts)
+            {
+                ExpertInput = Allocate(room, configuration.HiddenSize);
+                ExpertOutput = Allocate(room, configuration.HiddenSize);
+                Allocate(room, experts.Count);
+                _scores = _owned[^1];
+            }
+
             _rows = room;
         }
 

@@ -3,7 +3,7 @@ using Armor.Runtime.Models;
 
 namespace Armor.Cuda.Decoding;
 
-/// <summary>How keys and values lie in the card's memory: pages of 64 positions of all layers, as layer.cu describes them.</summary>
+/// <summary>How keys and values lie in the card's memory: pages of 64 positions of all layers, as heads.cu describes them.</summary>
 internal sealed class CacheShape
 {
     /// <summary>Positions in a page.</summary>

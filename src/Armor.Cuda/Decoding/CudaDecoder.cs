@@ -14,7 +14,7 @@ namespace Armor.Cuda.Decoding;
 internal sealed class CudaDecoder : IDecoder
 {
     private const int MostHeadRows = 64; // whose logits are on the card at once
-    private const int LogitsOfBlock = 4096; // of layer.cu
+    private const int LogitsOfBlock = 4096; // of logits.cu
     private const uint LogitThreads = 256;
 
     private readonly CudaBackend _backend;
@@ -29,7 +29,7 @@ internal sealed class CudaDecoder : IDecoder
     private readonly CudaDevice _device;
     private readonly DeviceMemory _chosen;
     private readonly PinnedMemory _chosenHere;
-    private bool _isDisposed; // read and written while nobody else has the card
+    private volatile bool _isDisposed; // written while nobody else has the card
 
     /// <param name="backend">Has prepared the weights.</param>
     /// <param name="run">The card, taken for the caller alone.</param>
@@ -51,7 +51,7 @@ internal sealed class CudaDecoder : IDecoder
             owned.Push(_chosen = _device.Allocate(MostHeadRows * sizeof(long) * 2));
             owned.Push(_chosenHere = _device.AllocatePinned(_chosen.Bytes));
             owned.Push(_vectors);
-            _layers = new LayerPass(run, configuration, weights, _vectors, _activations, _inputs, _cache);
+            owned.Push(_layers = new LayerPass(run, configuration, weights, _vectors, _activations, _inputs, _cache));
             _vectors.Upload(run);
         }
         catch
@@ -72,7 +72,11 @@ internal sealed class CudaDecoder : IDecoder
     internal int Recordings => _recorded.Count;
 
     /// <inheritdoc/>
-    public IDecoderSequence CreateSequence() => new CudaSequence(_device, _cache);
+    public IDecoderSequence CreateSequence()
+    {
+        ObjectDisposedException.ThrowIf(_isDisposed, this);
+        return new CudaSequence(_device, _cache);
+    }
 
     /// <inheritdoc/>
     public void CheckFits(long positions)
@@ -115,6 +119,7 @@ internal sealed class CudaDecoder : IDecoder
             _recorded.Dispose();
             _activations.Dispose();
             _inputs.Dispose();
+            _layers.Dispose();
             _vectors.Dispose();
             _chosen.Dispose();
             _chosenHere.Dispose();
@@ -140,7 +145,7 @@ internal sealed class CudaDecoder : IDecoder
         _activations.Reserve(rows, Math.Min(wanted, MostHeadRows));
         _inputs.Send(run, tokens, segments);
         var shape = new PassShape(rows, rows - wanted, segments.Length == 1);
-        if (rows == segments.Length && rows == wanted && rows <= RecordedPasses.MostRows)
+        if (_layers.IsRecordable && rows == segments.Length && rows == wanted && rows <= RecordedPasses.MostRows)
         {
             _recorded.Queue(run, rows, _activations.Version, () =>
             {

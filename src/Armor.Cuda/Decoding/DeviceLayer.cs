@@ -16,20 +16,17 @@ internal sealed class DeviceLinear(LinearWeight linear, DeviceVectors vectors)
 internal sealed class DeviceLayer
 {
     /// <param name="run">Its card decides how products are cut.</param>
-    /// <param name="weights">Of an MLP, not of experts.</param>
+    /// <param name="weights">Prepared by this backend.</param>
     /// <param name="vectors">Take norms and biases.</param>
     public DeviceLayer(DeviceRun run, DecoderLayerWeights weights, DeviceVectors vectors)
     {
-        var mlp = (GatedMlp)weights.FeedForward;
         Query = new DeviceLinear(weights.Query, vectors);
         Key = new DeviceLinear(weights.Key, vectors);
         Value = new DeviceLinear(weights.Value, vectors);
         AttentionOutput = new DeviceLinear(weights.AttentionOutput, vectors);
-        Gate = new DeviceLinear(mlp.Gate, vectors);
-        Up = new DeviceLinear(mlp.Up, vectors);
-        Down = new DeviceLinear(mlp.Down, vectors);
+        Mlp = weights.FeedForward is GatedMlp mlp ? new DeviceMlp(run, mlp, vectors) : null;
+        Experts = weights.FeedForward is MixtureOfExperts experts ? new DeviceExperts(run, experts, vectors) : null;
         AttentionInputs = new ProductGroup(run, Query.Product, Key.Product, Value.Product);
-        MlpInputs = new ProductGroup(run, Gate.Product, Up.Product);
         AttentionNorm = vectors.Add(weights.AttentionNorm);
         QueryNorm = vectors.Add(weights.QueryNorm);
         KeyNorm = vectors.Add(weights.KeyNorm);
@@ -49,14 +46,11 @@ internal sealed class DeviceLayer
 
     public DeviceLinear AttentionOutput { get; }
 
-    public DeviceLinear Gate { get; }
+    /// <summary>Null where there are experts.</summary>
+    public DeviceMlp? Mlp { get; }
 
-    public DeviceLinear Up { get; }
-
-    /// <summary>Gate and up together.</summary>
-    public ProductGroup MlpInputs { get; }
-
-    public DeviceLinear Down { get; }
+    /// <summary>Null where there is an MLP.</summary>
+    public DeviceExperts? Experts { get; }
 
     public DeviceVector AttentionNorm { get; }
 

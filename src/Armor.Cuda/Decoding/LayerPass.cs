@@ -11,7 +11,7 @@ namespace Armor.Cuda.Decoding;
 internal readonly record struct PassShape(int Rows, int FirstWanted, bool IsOneSequence);
 
 /// <summary>Queues the kernels of a pass: everything between tokens and the vectors that the head multiplies.</summary>
-internal sealed class LayerPass
+internal sealed class LayerPass : IDisposable
 {
     private const uint HeadWarps = 4;
     private const uint Lanes = 32;
@@ -26,6 +26,7 @@ internal sealed class LayerPass
     private readonly PassInputs _inputs;
     private readonly CacheShape _cache;
     private readonly AttentionPass _attention;
+    private readonly ExpertPass? _experts;
 
     /// <param name="run">Its card decides how products are cut.</param>
     /// <param name="configuration">The model.</param>
@@ -43,7 +44,14 @@ internal sealed class LayerPass
         _finalNorm = vectors.Add(weights.FinalNorm);
         (_activations, _inputs, _cache) = (activations, inputs, cache);
         _attention = new AttentionPass(configuration, activations, inputs, cache);
+        _experts = configuration.Experts is null ? null : new ExpertPass(run.Device, configuration, activations, inputs.MostRows);
     }
+
+    /// <summary>Whether queueing needs nothing back from the card, so that a pass can be recorded.</summary>
+    public bool IsRecordable => _experts is null;
+
+    /// <inheritdoc/>
+    public void Dispose() => _experts?.Dispose();
 
     /// <summary>Queues a pass; the final norm of the wanted rows lies at the start of <see cref="Activations.Normed"/> afterwards.</summary>
     public void Queue(DeviceRun run, PassShape shape, CancellationToken cancellationToken)
@@ -63,8 +71,16 @@ internal sealed class LayerPass
                 _attention.Queue(run, layer, shape, first);
                 own.AttentionOutput.Product.Multiply(run, At(_activations.Context, first, _configuration.QuerySize), rows, _activations.Added);
                 Norm(run, first, rows, own.AttentionOutput.Bias, own.AttentionOutputNorm, own.MlpNorm, isAdded: true);
-                QueueMlp(run, own, rows);
-                Norm(run, first, rows, own.Down.Bias, own.MlpOutputNorm, isLast ? _finalNorm : _layers[layer + 1].AttentionNorm, isAdded: true);
+                if (own.Experts is { } experts)
+                {
+                    _experts!.Queue(run, experts, rows, (mlp, from, count, to) => QueueMlp(run, mlp, from, count, to));
+                }
+                else
+                {
+                    QueueMlp(run, own.Mlp!, _activations.Normed, rows, _activations.Added);
+                }
+
+                Norm(run, first, rows, own.Mlp?.Down.Bias ?? default, own.MlpOutputNorm, isLast ? _finalNorm : _layers[layer + 1].AttentionNorm, isAdded: true);
             }
         }
     }
@@ -115,10 +131,10 @@ internal sealed class LayerPass
         });
     }
 
-    /// <summary>From the first rows of the normed vectors to the first of what is added.</summary>
-    private void QueueMlp(DeviceRun run, DeviceLayer own, int rows)
+    /// <summary>An MLP, but for the bias of its last linear.</summary>
+    private void QueueMlp(DeviceRun run, DeviceMlp own, nint from, int rows, nint to)
     {
-        own.MlpInputs.Multiply(run, _activations.Normed, rows, _activations.Gate, _activations.Up);
+        own.Inputs.Multiply(run, from, rows, _activations.Gate, _activations.Up);
         var size = _configuration.IntermediateSize;
         run.Launch(KernelNames.Gate, ((uint)size + GateThreads - 1) / GateThreads, (uint)rows, 1, GateThreads, new GateArguments
         {
@@ -129,7 +145,7 @@ internal sealed class LayerPass
             Size = size,
             IsGelu = _configuration.Activation == ActivationFunction.GeluTanh ? 1 : 0,
         });
-        own.Down.Product.Multiply(run, _activations.Gate, rows, _activations.Added);
+        own.Down.Product.Multiply(run, _activations.Gate, rows, to);
     }
 
     /// <summary>Adds the first of what is to be added to some rows of the residual stream, where anything is, and norms them to the first normed vectors.</summary>

@@ -25,6 +25,7 @@ internal sealed class PassInputs : IDisposable
     /// <param name="mostRows">Of a pass.</param>
     public PassInputs(CudaDevice device, ModelConfiguration configuration, int mostRows)
     {
+        MostRows = mostRows;
         _kinds = configuration.LocalRopeTheta is null ? 1 : 2;
         _rotations = [.. new[] { false, true }.SelectMany(isLong => Enumerable.Range(0, _kinds).Select(kind => configuration.GetRotation(kind == 1, isLong)))];
         _half = configuration.RotarySize / 2;
@@ -40,6 +41,9 @@ internal sealed class PassInputs : IDisposable
             throw;
         }
     }
+
+    /// <summary>Of a pass.</summary>
+    public int MostRows { get; }
 
     /// <summary>[rows], as layer.cu reads them.</summary>
     public nint Rows => _memory.Address;

@@ -48,6 +48,9 @@ internal sealed unsafe class CudaDevice : IDisposable
 
     public int Multiprocessors { get; }
 
+    /// <summary>Whether a kernel may begin before the one in front has ended: Hopper and later, with a driver that also records it (CUDA 12.3).</summary>
+    public bool CanBeginEarly => Capability >= 90 && DriverVersion >= new Version(12, 3);
+
     public long MemoryBytes { get; }
 
     /// <summary>Opens a card.</summary>

@@ -43,7 +43,7 @@ internal sealed unsafe class CudaModule : SafeHandle
         _device.Use();
         var function = _functions.GetOrAdd(kernel, Find);
         void* parameter = &arguments;
-        var status = _device.Driver.Launch(function, shape, stream.Handle, &parameter, _device.Capability >= 90);
+        var status = _device.Driver.Launch(function, shape, stream.Handle, &parameter, _device.CanBeginEarly);
         if (status != 0)
         {
             throw new CudaException("cuLaunchKernel", status, _device.Driver.Describe(status), $"{kernel}, {shape.X}×{shape.Y}×{shape.Z} blocks of {shape.Threads}");

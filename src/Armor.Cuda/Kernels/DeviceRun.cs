@@ -69,6 +69,13 @@ internal sealed class DeviceRun : IDisposable
         return _staging;
     }
 
+    /// <summary>Queues setting some memory to zero.</summary>
+    public void Clear(nint address, long bytes)
+    {
+        Device.Use();
+        Device.Check("cuMemsetD8Async", Device.Driver.Fill(address, 0, (nuint)bytes, Stream.Handle), $"{bytes} bytes");
+    }
+
     /// <summary>Packs a matrix and copies it to the device, piece by piece.</summary>
     /// <exception cref="OperationCanceledException">It was cancelled; nothing is kept.</exception>
     public DeviceMemory Upload(IPackedParts parts, CancellationToken cancellationToken)

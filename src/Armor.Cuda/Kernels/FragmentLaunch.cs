@@ -5,16 +5,22 @@ namespace Armor.Cuda.Kernels;
 
 /// <summary>
 /// Queues products in fragments: one kernel brings the input, through B where there is one, into the order of fragments, a second multiplies by the core
-/// and applies A. Up to three weights that read the same input go together, each as a part of both launches.
+/// and applies A. Up to three weights that read the same input go together, each as a part of both launches. Few inputs and many have kernels of their own over the
+/// same fragments (product.cu, prefill.cu); sums of the two differ in their last bits.
 /// </summary>
 internal static class FragmentLaunch
 {
     /// <summary>Weights of a launch.</summary>
     public const int MostParts = 3;
 
-    /// <summary>Inputs a launch; scratch for sums is as large as these want it.</summary>
-    private const int MostInputs = 64;
+    /// <summary>From so many inputs on, a batch is a large one.</summary>
+    public const int LargeBatch = 128;
 
+    // Inputs a launch; scratch for sums is as large as few of these want it, scratch for inputs as many of them.
+    private const int MostInputs = 64;
+    private const int MostOfLargeBatch = 512;
+
+    private const int LargeInputs = 64; // of a block of threads
     private const uint ArrangeThreads = 128;
     private const uint ProductThreads = 256;
 
@@ -49,24 +55,32 @@ internal static class FragmentLaunch
     public static void Queue(DeviceRun run, ReadOnlySpan<FragmentProduct> parts, int splits, nint input, int batch, ReadOnlySpan<nint> outputs)
     {
         Span<nint> own = stackalloc nint[MostParts];
-        for (var first = 0; first < batch; first += MostInputs)
+        var isLarge = batch >= LargeBatch;
+        var most = isLarge ? MostOfLargeBatch : MostInputs;
+        for (var first = 0; first < batch; first += most)
         {
             for (var i = 0; i < parts.Length; i++)
             {
                 own[i] = outputs[i] + ((nint)first * parts[i].Rows * sizeof(float));
             }
 
-            QueuePiece(run, parts, splits, input + ((nint)first * parts[0].Columns * sizeof(float)), Math.Min(MostInputs, batch - first), own[..parts.Length]);
+            QueuePiece(run, parts, isLarge ? 0 : splits, input + ((nint)first * parts[0].Columns * sizeof(float)), Math.Min(most, batch - first), own[..parts.Length]);
         }
     }
 
+    /// <param name="run">Its stream and scratch are used.</param>
+    /// <param name="parts">One, or several that can join.</param>
+    /// <param name="splits">Into how many parts the columns are cut; 0 for the kernels of large batches.</param>
+    /// <param name="input">Address on the device.</param>
+    /// <param name="batch">Not more than one launch takes.</param>
+    /// <param name="outputs">Addresses on the device.</param>
     private static void QueuePiece(DeviceRun run, ReadOnlySpan<FragmentProduct> parts, int splits, nint input, int batch, ReadOnlySpan<nint> outputs)
     {
         var chunks = Fragments.ChunksOf(parts[0].Columns);
         var (steps, stepsOfPart) = Arrange(run, parts, input, batch, chunks * Fragments.ChunkSteps);
-        var inputsAtOnce = batch <= 8 ? 8 : 16;
-        var groups = (batch + inputsAtOnce - 1) / inputsAtOnce;
-        var strideShift = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(2, Math.Min(batch, inputsAtOnce))));
+
+        // A warp has one tile of rows, or two of a core where the batch is large (prefill.cu).
+        var rowsOfBlock = (uint)(splits == 0 && parts[0].Form != "dense" ? 2 * Fragments.BlockRows : Fragments.BlockRows);
         uint blocks = 0;
         Span<ProductPart> described = stackalloc ProductPart[MostParts];
         described.Fill(new ProductPart { FirstBlock = int.MaxValue });
@@ -80,24 +94,36 @@ internal static class FragmentLaunch
                 Rows = parts[i].Rows,
                 FirstBlock = (int)blocks,
             };
-            blocks += Blocks(parts[i].Rows, Fragments.BlockRows);
+            blocks += Blocks(parts[i].Rows, rowsOfBlock);
         }
 
-        run.Launch(KernelNames.Product(parts[0].Form, parts[0].TypeName, inputsAtOnce), blocks, (uint)splits, (uint)groups, ProductThreads, new ProductArguments
+        var arguments = new ProductArguments
         {
             First = described[0],
             Second = described[1],
             Third = described[2],
             Input = steps,
             InputStride = (ulong)(stepsOfPart / Fragments.LaneBytes),
-            Partials = run.Scratch(ScratchUse.Partials, ((long)groups * blocks * splits * Fragments.BlockRows * sizeof(float)) << strideShift).Address,
-            Tickets = run.Scratch(ScratchUse.Tickets, (long)groups * blocks * sizeof(uint)).Address,
             Chunks = chunks,
-            Splits = splits,
             Batch = batch,
-            StrideShift = strideShift,
             WrapperSteps = (parts[0].OutputFragments?.Block ?? 0) / 16,
-        });
+        };
+        if (splits == 0)
+        {
+            run.Launch(KernelNames.Product(parts[0].Form, parts[0].TypeName, LargeInputs), Blocks(batch, LargeInputs), blocks, 1, ProductThreads, arguments);
+        }
+        else
+        {
+            var inputsAtOnce = batch <= 8 ? 8 : 16;
+            var groups = Blocks(batch, (uint)inputsAtOnce);
+            arguments.Splits = splits;
+            arguments.StrideShift = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(2, Math.Min(batch, inputsAtOnce))));
+            arguments.Partials = run.Scratch(
+                ScratchUse.Partials, ((long)groups * blocks * splits * Fragments.BlockRows * sizeof(float)) << arguments.StrideShift).Address;
+            arguments.Tickets = run.Scratch(ScratchUse.Tickets, (long)groups * blocks * sizeof(uint)).Address;
+            run.Launch(KernelNames.Product(parts[0].Form, parts[0].TypeName, inputsAtOnce), blocks, (uint)splits, groups, ProductThreads, arguments);
+        }
+
         for (var i = 0; i < parts.Length; i++)
         {
             parts[i].OutputRows?.Multiply(run, described[i].Output, batch, outputs[i]);

@@ -19,6 +19,7 @@ internal static class KernelNames
     public const string Norm = "armor_norm";
     public const string Gate = "armor_gate";
     public const string Logits = "armor_logits";
+    public const string Select = "armor_select";
 
     /// <summary>All of them.</summary>
     public static IReadOnlyList<KernelDescription> All { get; } = [.. Describe()];
@@ -52,6 +53,7 @@ internal static class KernelNames
             {
                 yield return Taking<ProductArguments>(Product(form, type, 8));
                 yield return Taking<ProductArguments>(Product(form, type, 16));
+                yield return Taking<ProductArguments>(Product(form, type, 64));
             }
 
             yield return Taking<InputArguments>(Input(type));
@@ -71,6 +73,7 @@ internal static class KernelNames
         yield return Taking<NormArguments>(Norm);
         yield return Taking<GateArguments>(Gate);
         yield return Taking<LogitArguments>(Logits);
+        yield return Taking<SelectArguments>(Select);
         foreach (var bits in new[] { 16, 32 })
         {
             yield return Taking<HeadArguments>(Heads(bits));

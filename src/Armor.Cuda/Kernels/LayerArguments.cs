@@ -45,7 +45,7 @@ internal struct NormArguments
     public float Epsilon;
 }
 
-/// <summary>HeadArguments of layer.cu.</summary>
+/// <summary>HeadArguments of heads.cu.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct HeadArguments
 {
@@ -104,7 +104,7 @@ internal struct GateArguments
     public int IsGelu;
 }
 
-/// <summary>LogitArguments of layer.cu.</summary>
+/// <summary>LogitArguments of logits.cu.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct LogitArguments
 {
@@ -116,7 +116,7 @@ internal struct LogitArguments
     public float SoftCap;
 }
 
-/// <summary>Candidate of layer.cu: the highest logit of a row.</summary>
+/// <summary>Candidate of logits.cu: the highest logit of a row.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct Candidate
 {
@@ -124,4 +124,24 @@ internal struct Candidate
     public int Token;
     public int Bad;
     private readonly int _unused;
+}
+
+/// <summary>Selected of experts.cu: a row that goes through an expert.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct ExpertRow
+{
+    public int Row;
+    public float Weight;
+}
+
+/// <summary>SelectArguments of experts.cu.</summary>
+[StructLayout(LayoutKind.Sequential)]
+internal struct SelectArguments
+{
+    public nint Selected;
+    public nint From;
+    public nint Bias;
+    public nint To;
+    public int Size;
+    public int IsAdded;
 }

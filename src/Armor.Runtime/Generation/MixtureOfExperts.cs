@@ -66,7 +66,8 @@ public sealed class MixtureOfExperts : FeedForward
     }
 
     /// <summary>From the router's scores of one row to the weights of its experts, 0 for those that it does not go through.</summary>
-    private void Choose(Span<float> scores)
+    /// <param name="scores">[experts], changed.</param>
+    public void Choose(Span<float> scores)
     {
         RowMath.Softmax(scores);
         float sum = 0;

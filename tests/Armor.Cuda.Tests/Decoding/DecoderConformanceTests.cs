@@ -26,11 +26,12 @@ internal abstract class DecoderConformanceTests
         => Compare(Dense(family), TensorElementType.Float32, TensorElementType.Float16, 1e-4, 30, 2);
 
     // Inputs of products are rounded to the weights' type, which the managed pass does not do.
-    [TestCase("Llama", TensorElementType.Float16, 0.005)]
-    [TestCase("Llama", TensorElementType.BFloat16, 0.04)]
-    [TestCase("Gemma 3, two rotations", TensorElementType.Float16, 0.005)]
-    public void WeightsOfSixteenBitsGiveTheSameWithinTheirRounding(string family, TensorElementType type, double allowed)
-        => Compare(Dense(family), type, TensorElementType.Float32, allowed, 20, 3);
+    [TestCase("Llama", TensorElementType.Float16, 0.005, 20)]
+    [TestCase("Llama", TensorElementType.Float16, 0.005, 140)] // a large batch
+    [TestCase("Llama", TensorElementType.BFloat16, 0.04, 20)]
+    [TestCase("Gemma 3, two rotations", TensorElementType.Float16, 0.005, 20)]
+    public void WeightsOfSixteenBitsGiveTheSameWithinTheirRounding(string family, TensorElementType type, double allowed, int prompt)
+        => Compare(Dense(family), type, TensorElementType.Float32, allowed, prompt, 3);
 
     // Random factors make scores so large that attention takes one position or another, which makes a rounding of 2⁻¹² forty times as large.
     [TestCase(null, TensorElementType.Float32, 1e-4)]

@@ -37,11 +37,21 @@ internal class EmulatedDecoderTests : DecoderConformanceTests
     }
 
     [Test]
-    public void AMixtureOfExpertsIsRefusedWithTheReason()
+    public void HeadsThatAttentionHasNoRoomForAreRefusedWithTheReason()
     {
         using var folder = new TemporaryFolder();
-        var path = RandomModel.Write(folder.File("experts"), RandomModel.OfExperts);
-        Assert.That(() => Load(path), Throws.TypeOf<NotSupportedException>().With.Message.Contains("experts").And.Message.Contains(path));
+        var path = RandomModel.Write(folder.File("wide"), RandomModel.All["Llama"] with { HeadSize = 514, LayerCount = 1 });
+        Assert.That(() => Load(path), Throws.TypeOf<NotSupportedException>().With.Message.Contains("514").And.Message.Contains(path));
+    }
+
+    [Test]
+    public void ExpertsAreNeverRecorded()
+    {
+        using var decoder = Watched(Dense("Mixtral, two experts of five"), out var model);
+        var options = new GenerationOptions { MaxTokens = 4, StopAtEndOfSequence = false };
+        Assert.That(model.GenerateTokens([3, 4], options).Count(), Is.EqualTo(4));
+        Assert.That(decoder.Recordings, Is.Zero);
+        model.Dispose();
     }
 
     [Test]

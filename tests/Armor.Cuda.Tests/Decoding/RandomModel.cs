@@ -55,6 +55,11 @@ internal static class RandomModel
             Family = ModelFamily.Gemma3, LayerCount = 3, SlidingWindow = 11, FullAttentionPeriod = 3, LocalRopeTheta = 100, QueryKeyNorm = true, QueryScalar = 12,
             TieWordEmbeddings = true,
         },
+        ["Mixtral, two experts of five"] = Base with { Family = ModelFamily.Mixtral, Experts = new ExpertConfiguration(5, 2, true) },
+        ["Qwen3-MoE, one expert of four, raw weights"] = Base with
+        {
+            Family = ModelFamily.Qwen3Moe, QueryKeyNorm = true, IntermediateSize = 20, Experts = new ExpertConfiguration(4, 1, false),
+        },
         ["Phi-3, LongRoPE, partial rotation"] = Base with
         {
             Family = ModelFamily.Phi3, PartialRotarySize = 12, ContextLength = 128, RopeScaling = new RopeScaling(RopeScalingKind.LongRope, 4, OriginalContextLength: 32)
@@ -63,8 +68,6 @@ internal static class RandomModel
             },
         },
     };
-
-    public static ModelConfiguration OfExperts { get; } = Base with { Family = ModelFamily.Mixtral, Experts = new ExpertConfiguration(4, 2, true) };
 
     /// <summary>Writes a dense model; its final norm may be made larger.</summary>
     public static string Write(string folder, ModelConfiguration configuration, int seed = 1, float normScale = 1)
