@@ -5,8 +5,8 @@ using Armor.Benchmarks.Pruning;
 using Armor.Benchmarks.Scale;
 using BenchmarkDotNet.Running;
 
-// `convergence`, `cycle`, `hessian-cycle`, `int8`, `kernels`, `model-1b` and `sharing` are tables of their own, `cycle-chart` draws the second, `scale` is one long run;
-// everything else is BenchmarkDotNet's.
+// `convergence`, `cycle`, `hessian-cycle`, `int8`, `kernels`, `load`, `model-1b` and `sharing` are tables of their own, `cycle-chart` draws the second, `scale` is
+// one long run; everything else is BenchmarkDotNet's.
 switch (args)
 {
     case ["convergence", .. var arguments]:
@@ -21,6 +21,8 @@ switch (args)
         return await QuantisedCoreBenchmark.RunAsync(arguments);
     case ["kernels", .. var arguments]:
         return KernelTable.Run(arguments);
+    case ["load", .. var arguments]:
+        return LoadTable.Run(arguments);
     case ["model-1b", .. var arguments]:
         return ModelTable.Run(arguments);
     case [ModelMemory.Verb, .. var arguments]:

@@ -7,7 +7,7 @@ using Assembly = System.Reflection.Assembly;
 
 namespace Armor.Cli.Tests;
 
-/// <summary>Arrows point down only: Cli → Onnx → Core → Runtime, Cuda → Runtime, and pruning sees kernels through their interface alone.</summary>
+/// <summary>Arrows point down only: Cli → Onnx → Core → Runtime, Cli → Cuda → Runtime, and pruning sees kernels through their interface alone.</summary>
 public class ArchitectureTests
 {
     private static readonly Assembly Runtime = typeof(Armor.Runtime.Checkpoints.CheckpointException).Assembly;

@@ -9,7 +9,8 @@ namespace Armor.KernelConformance;
 /// <summary>What every backend must do, against dense float64 products: run over each backend by a class of one line.</summary>
 /// <param name="backend">Disposed of after the tests.</param>
 /// <param name="tolerance">The largest normalised mean square error, of float32 accumulation for example.</param>
-public abstract partial class KernelConformanceTests(IKernelBackend backend, double tolerance)
+/// <param name="int8Tolerance">The same of products by values in 8 bits, where inputs may be rounded for them; that of the others where left out.</param>
+public abstract partial class KernelConformanceTests(IKernelBackend backend, double tolerance, double? int8Tolerance = null)
 {
     private static readonly TensorElementType[] Types = [TensorElementType.Float32, TensorElementType.BFloat16, TensorElementType.Float16];
 

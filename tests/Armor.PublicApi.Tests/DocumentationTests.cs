@@ -32,6 +32,7 @@ public sealed partial class DocumentationTests
         using Microsoft.ML.OnnxRuntime;
         using Microsoft.ML.OnnxRuntime.Tensors;
         using TorchSharp;
+        using TensorElementType = Armor.Runtime.Checkpoints.TensorElementType;
 
         internal static class Snippet
         {

@@ -32,6 +32,9 @@ internal sealed record ContestantKind(string Kernel, string Type, Func<KernelCas
     public static ContestantKind DenseBFloat { get; } =
         new("Armor dense", BFloat, (weight, threads) => ArmorContestant.Dense(weight, TensorElementType.BFloat16, threads));
 
+    public static ContestantKind DenseInt8 { get; } =
+        new("Armor dense", Int8, (weight, threads) => ArmorContestant.Dense(weight, TensorElementType.Int8, threads));
+
     public static ContestantKind CoreSingle { get; } =
         new("Armor 2:4", Single, (weight, threads) => ArmorContestant.Core(weight, TensorElementType.Float32, threads));
 
@@ -53,7 +56,8 @@ internal sealed record ContestantKind(string Kernel, string Type, Func<KernelCas
     /// <summary>All of them.</summary>
     public static IReadOnlyList<ContestantKind> All { get; } =
     [
-        TorchSingle, TorchBFloat, OnnxRuntime, TensorPrimitives, DenseSingle, DenseBFloat, CoreSingle, CoreBFloat, CoreInt8, LayerSingle, LayerBFloat, LayerInt8,
+        TorchSingle, TorchBFloat, OnnxRuntime, TensorPrimitives, DenseSingle, DenseBFloat, DenseInt8, CoreSingle, CoreBFloat, CoreInt8,
+        LayerSingle, LayerBFloat, LayerInt8,
     ];
 
     public string Name => $"{Kernel} {Type}";

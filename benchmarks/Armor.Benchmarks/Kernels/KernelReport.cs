@@ -50,6 +50,7 @@ internal sealed class KernelReport(
             case 1:
                 Share(ContestantKind.CoreSingle);
                 Share(ContestantKind.CoreBFloat);
+                Share(ContestantKind.DenseInt8);
                 Faster(ContestantKind.CoreSingle, ContestantKind.TorchSingle, 2.3);
                 Faster(ContestantKind.CoreBFloat, ContestantKind.TorchSingle, 4.4);
                 Faster(ContestantKind.CoreBFloat, ContestantKind.TorchBFloat, 4.4);

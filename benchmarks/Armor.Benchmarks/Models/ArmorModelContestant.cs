@@ -1,3 +1,4 @@
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
 using Armor.Runtime.Kernels.Cpu;
 
@@ -11,14 +12,25 @@ internal sealed class ArmorModelContestant : ModelContestant
     private readonly GenerationSession session;
     private readonly float[] logits;
 
-    public ArmorModelContestant(string name, string folder, int threads, int capacity, ArmorModelOptions? options = null)
+    /// <param name="name">For the table.</param>
+    /// <param name="folder">Dense or ARMOR, tied, its head in bfloat16.</param>
+    /// <param name="threads">That multiply.</param>
+    /// <param name="capacity">Tokens that the session has room for.</param>
+    /// <param name="headType">Int8, or null for the stored type.</param>
+    public ArmorModelContestant(string name, string folder, int threads, int capacity, TensorElementType? headType = null)
         : base(name)
     {
         backend = new CpuBackend(new CpuBackendOptions { Threads = threads });
-        model = ArmorModel.Load(folder, (options ?? new ArmorModelOptions()) with { Backend = backend });
+        model = ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = headType });
         session = model.CreateSession(capacity);
         logits = new float[model.Configuration.VocabularySize];
         Bytes = Directory.GetFiles(folder, "*.safetensors").Sum(file => new FileInfo(file).Length);
+        if (headType == TensorElementType.Int8)
+        {
+            // A byte a weight instead of two, and a scale of four bytes for 256 columns.
+            long head = (long)model.Configuration.VocabularySize * model.Configuration.HiddenSize;
+            Bytes -= head - (head / 64);
+        }
     }
 
     public override long Bytes { get; }

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Reflection;
 using System.Text.Json;
 using Armor.Benchmarks.Scale;
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
 using Armor.Runtime.Kernels.Cpu;
 
@@ -27,11 +28,16 @@ internal sealed record ModelMemory(
     public const string Verb = "model-memory";
 
     /// <summary>Measures in a process of its own.</summary>
-    public static ModelMemory Measure(string folder, int threads)
+    /// <param name="folder">Dense or ARMOR.</param>
+    /// <param name="threads">That load and multiply.</param>
+    /// <param name="headType">The type in which the head is held; null for the stored one.</param>
+    /// <param name="program">Another build's assembly; null for this one.</param>
+    /// <param name="isLoadOnly">Whether to generate nothing, so that only seconds and the peak until then mean something.</param>
+    public static ModelMemory Measure(string folder, int threads, TensorElementType? headType = null, string? program = null, bool isLoadOnly = false)
     {
-        string path = Environment.ProcessPath!;
-        string[] host = Path.GetFileNameWithoutExtension(path) == "dotnet" ? [Assembly.GetEntryAssembly()!.Location] : [];
-        var start = new ProcessStartInfo(path, [.. host, Verb, folder, threads.ToString(CultureInfo.InvariantCulture)]) { RedirectStandardOutput = true };
+        string path = program is null ? Environment.ProcessPath! : "dotnet";
+        string[] host = Path.GetFileNameWithoutExtension(path) == "dotnet" ? [program ?? Assembly.GetEntryAssembly()!.Location] : [];
+        var start = new ProcessStartInfo(path, [.. host, Verb, folder, threads.ToString(CultureInfo.InvariantCulture), $"{headType}", $"{isLoadOnly}"]) { RedirectStandardOutput = true };
         using Process process = Process.Start(start)!;
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
@@ -48,12 +54,14 @@ internal sealed record ModelMemory(
         long resident = Process.GetCurrentProcess().WorkingSet64;
         using var backend = new CpuBackend(new CpuBackendOptions { Threads = threads });
         long begin = Stopwatch.GetTimestamp();
-        using ArmorModel model = ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend });
+        TensorElementType? headType = arguments[2].Length > 0 ? Enum.Parse<TensorElementType>(arguments[2]) : null;
+        using ArmorModel model = ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = headType });
         double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
         long loaded = MemoryWatch.Highest;
         int[] prompt = RandomModel.Tokens(PromptTokens, model.Configuration, seed: 3);
-        double greedy = Allocated(model, prompt, GenerationOptions.Greedy);
-        double drawn = Allocated(model, prompt[..(PromptTokens / 8)], GenerationOptions.Sampled);
+        bool isLoadOnly = bool.Parse(arguments[3]);
+        double greedy = isLoadOnly ? 0 : Allocated(model, prompt, GenerationOptions.Greedy);
+        double drawn = isLoadOnly ? 0 : Allocated(model, prompt[..(PromptTokens / 8)], GenerationOptions.Sampled);
         Console.WriteLine(JsonSerializer.Serialize(new ModelMemory(files, seconds, resident, loaded, MemoryWatch.Highest, greedy, drawn)));
         return 0;
     }

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Armor.Benchmarks.Scale;
 using Armor.Cli.Measuring;
 using Armor.Cli.Natives;
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Models;
 using TorchSharp;
 
@@ -14,11 +15,17 @@ namespace Armor.Benchmarks.Models;
 internal static class ModelTable
 {
     private const string Armor = "Armor, bfloat16 core";
+    private const string ArmorHead = "Armor, bfloat16 core, int8 head";
     private const string ArmorInt8 = "Armor, int8 core";
+    private const string ArmorInt8Head = "Armor, int8 core, int8 head";
     private const string Dense = "Armor dense bfloat16";
+    private const string DenseHead = "Armor dense bfloat16, int8 head";
     private const string TorchSingle = "TorchSharp dense float32";
     private const string TorchBFloat = "TorchSharp dense bfloat16";
     private const int MostNext = 32;
+
+    /// <summary>What rounding the head to 8 bits costs at most, as a share of the mean square of the logits.</summary>
+    private const double HeadTolerance = 2e-4;
 
     /// <summary>Prints the tables.</summary>
     /// <param name="arguments"><c>NAME=VALUE</c>: <c>threads</c>, <c>prompt</c> (tokens), <c>seconds</c> (for each kind of rounds), <c>folder</c> (where to make the weights).</param>
@@ -70,48 +77,80 @@ internal static class ModelTable
         RandomModel.WriteArmor(dense, armor, isInt8: false);
         RandomModel.WriteArmor(dense, int8, isInt8: true);
         Note("made the weights");
-        ModelMemory memory = ModelMemory.Measure(armor, threads);
-        ModelMemory memoryInt8 = ModelMemory.Measure(int8, threads);
-        Note("measured the memory of two processes");
+        var memory = new Dictionary<string, ModelMemory>
+        {
+            [Armor] = ModelMemory.Measure(armor, threads),
+            [ArmorHead] = ModelMemory.Measure(armor, threads, TensorElementType.Int8),
+            [ArmorInt8] = ModelMemory.Measure(int8, threads),
+            [ArmorInt8Head] = ModelMemory.Measure(int8, threads, TensorElementType.Int8),
+        };
+        Note("measured the memory of four processes");
 
         int[] prompt = RandomModel.Tokens(promptTokens, model, seed: 3);
         int[] next = RandomModel.Tokens(MostNext, model, seed: 4);
-        int capacity = promptTokens + MostNext;
         using var watch = new MemoryWatch();
         using var probe = new BandwidthProbe(threads);
-        using var own = new ArmorModelContestant(Armor, armor, threads, capacity);
+        List<(string With, ModelRounds Rounds)> groups = [];
         float[] single;
-        ModelRounds first;
-        using (var torch32 = new TorchModelContestant(TorchSingle, dense, torch.ScalarType.Float32, threads, capacity))
+        using (ModelContestant own = Own(Armor, armor))
+        using (ModelContestant torch32 = Torch(TorchSingle, torch.ScalarType.Float32))
         {
-            Note("loaded TorchSharp float32");
-            first = ModelRounds.Measure([own, torch32], prompt, next, probe, seconds);
+            Add("TorchSharp float32", own, torch32);
             single = LogitsOf(torch32, prompt);
         }
 
-        Note("measured against TorchSharp float32");
         NativeHeap.GiveBack();
-        using var ownInt8 = new ArmorModelContestant(ArmorInt8, int8, threads, capacity);
-        using var ownDense = new ArmorModelContestant(Dense, dense, threads, capacity);
-        using var torch16 = new TorchModelContestant(TorchBFloat, dense, torch.ScalarType.BFloat16, threads, capacity);
-        Note("loaded the others");
-        Check(Dense, LogitsOf(ownDense, prompt), single, 1e-8);
-        Check(TorchBFloat, LogitsOf(torch16, prompt), single, 1e-2);
-        Check(ArmorInt8, LogitsOf(ownInt8, prompt), LogitsOf(own, prompt), 1e-5);
-        ModelRounds second = ModelRounds.Measure([own, ownInt8, ownDense, torch16], prompt, next, probe, seconds);
-        Note($"measured the others; this process took {watch.Peak / 1e9:f1} GB at most");
+        using (ModelContestant ownDense = Own(Dense, dense))
+        using (ModelContestant torch16 = Torch(TorchBFloat, torch.ScalarType.BFloat16))
+        {
+            Check(Dense, LogitsOf(ownDense, prompt), single, 1e-8);
+            Check(TorchBFloat, LogitsOf(torch16, prompt), single, 1e-2);
+            float[] expected;
+            using (ModelContestant own = Own(Armor, armor))
+            using (ModelContestant ownHead = Own(ArmorHead, armor, TensorElementType.Int8))
+            {
+                expected = LogitsOf(own, prompt);
+                Check(ArmorHead, LogitsOf(ownHead, prompt), expected, HeadTolerance);
+                Add("bfloat16 cores", own, ownHead, ownDense, torch16);
+            }
 
-        var report = new ModelReport(first, second, memory, memoryInt8, promptTokens);
+            using ModelContestant ownInt8 = Own(ArmorInt8, int8);
+            using ModelContestant ownInt8Head = Own(ArmorInt8Head, int8, TensorElementType.Int8);
+            using ModelContestant ownDenseHead = Own(DenseHead, dense, TensorElementType.Int8);
+            Check(ArmorInt8, LogitsOf(ownInt8, prompt), expected, 1e-5);
+            Check(ArmorInt8Head, LogitsOf(ownInt8Head, prompt), expected, HeadTolerance);
+            Check(DenseHead, LogitsOf(ownDenseHead, prompt), single, HeadTolerance);
+            Add("int8 cores", ownInt8, ownInt8Head, ownDense, ownDenseHead, torch16);
+        }
+
+        var report = new ModelReport(groups, memory, promptTokens);
         Console.WriteLine(
             $"The shape of Llama 3.2 1B (hidden {model.HiddenSize}, intermediate {model.IntermediateSize}, {model.LayerCount} layers, {model.AttentionHeadCount} " +
             $"heads and {model.KeyValueHeadCount} of keys and values, vocabulary {model.VocabularySize}, tied), random weights, blocks of 128. {Machine.Describe(threads)}. " +
             $"Memory was read at {probe.Best:f1} GB/s at best.");
         Console.WriteLine();
-        report.Rows(Armor, ArmorInt8, Dense, TorchSingle, TorchBFloat);
+        report.Rows(Armor, ArmorHead, ArmorInt8, ArmorInt8Head, Dense, DenseHead, TorchSingle, TorchBFloat);
         Console.WriteLine();
         report.Memory();
         Console.WriteLine();
-        report.Aims(Armor, ArmorInt8, Dense, TorchSingle, TorchBFloat);
+        report.Aims(
+            [
+                (Armor, Dense, 1.6), (ArmorHead, Dense, 1.6), (ArmorInt8, Dense, 1.6), (ArmorInt8Head, Dense, 1.6), (ArmorInt8Head, DenseHead, 1.6),
+                (Armor, TorchSingle, 4), (Armor, TorchBFloat, 4), (ArmorHead, TorchBFloat, 4), (ArmorInt8, TorchBFloat, 4), (ArmorInt8Head, TorchBFloat, 4),
+            ],
+            (Armor, TorchSingle));
+
+        ModelContestant Own(string name, string folder, TensorElementType? headType = null) =>
+            new ArmorModelContestant(name, folder, threads, promptTokens + MostNext, headType);
+
+        ModelContestant Torch(string name, torch.ScalarType type) => new TorchModelContestant(name, dense, type, threads, promptTokens + MostNext);
+
+        void Add(string with, params ModelContestant[] contestants)
+        {
+            Note($"loaded {with}");
+            groups.Add((with, ModelRounds.Measure(contestants, prompt, next, probe, seconds)));
+            Note($"measured {with}; this process took {watch.Peak / 1e9:f1} GB at most");
+        }
 
         void Note(string text) => Console.Error.WriteLine($"{clock.Elapsed.TotalSeconds,6:f0} s  {text}");
     }

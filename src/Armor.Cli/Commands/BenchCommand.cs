@@ -23,9 +23,10 @@ internal static class BenchCommand
         Option<double?> seconds = Numbers.Create<double>(
             "--seconds", "S", "How long each kernel, or the memory beside a model, is measured (default 0.5).", value => value is >= 0 and <= 60, "from 0 to 60");
         Option<string> device = DeviceOption.Create();
+        Option<string> head = HeadOption.Create();
         var command = new Command("bench", "Measures how fast a model, or the kernels, run on this machine.")
         {
-            model, kernels, threads, prompt, tokens, size, seconds, device,
+            model, kernels, threads, prompt, tokens, size, seconds, device, head,
         };
         command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
         {
@@ -39,7 +40,7 @@ internal static class BenchCommand
 
             if (given is null)
             {
-                Refuse(parsed, prompt, tokens, device);
+                Refuse(parsed, prompt, tokens, device, head);
                 await KernelsAsync(session, parsed.GetValue(size) ?? 4096, count, each).ConfigureAwait(false);
                 return;
             }
@@ -49,8 +50,8 @@ internal static class BenchCommand
             ModelBench bench = await session.RunAsync("Measuring", steps =>
             {
                 string folder = ModelFolder.Existing(given);
-                ModelWork work = ModelWork.Of(folder);
-                using LoadedModel loaded = LoadedModel.Load(folder, count, card, session.CancellationToken);
+                ModelWork work = ModelWork.Of(folder, HeadOption.Read(parsed, head));
+                using LoadedModel loaded = LoadedModel.Load(folder, count, card, HeadOption.Read(parsed, head), session.CancellationToken);
                 MemoryBandwidth? bandwidth = card is null ? MemoryBandwidth.Measure(count, each, session.CancellationToken) : null;
                 return ModelBench.Measure(
                     loaded,

@@ -32,7 +32,7 @@ internal static class ChatCommand
     private static async Task<IReadOnlyList<TimedAnswer>> TalkAsync(ArmorModel model, string? system, GenerationOptions options, CommandSession session)
     {
         IChatTemplate template = model.ChatTemplate; // before anything is typed
-        GenerationSession memory = model.CreateSession();
+        using GenerationSession memory = model.CreateSession();
         List<TimedAnswer> answers = [];
         List<ChatTurn> start = string.IsNullOrEmpty(system) ? [] : [new ChatTurn(ChatTurnRole.System, system)];
         List<ChatTurn> turns = [.. start];

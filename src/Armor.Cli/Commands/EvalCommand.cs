@@ -1,8 +1,10 @@
 using System.CommandLine;
 using System.Text.Json.Nodes;
 using Armor.Cli.Hosting;
+using Armor.Cli.Measuring;
 using Armor.Core.Evaluation;
 using Armor.Core.Modules;
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Models;
 using Armor.Runtime.Tokenization;
 using Spectre.Console;
@@ -25,7 +27,10 @@ internal static class EvalCommand
             Description = "A second model of the same tokenizer, as a rule the dense one: tells the difference and its standard error.",
             HelpName = "MODEL",
         };
-        var command = new Command("eval", "Measures a model's perplexity on a text, or its answers to tasks.") { model, text, count, windows, against };
+        Option<string> head = HeadOption.Create(
+            "Measure the perplexity of the model as the runtime runs it, on the processor and with the head held in this type, instead of in float32; "
+            + "a model given by --against keeps its head as it is stored");
+        var command = new Command("eval", "Measures a model's perplexity on a text, or its answers to tasks.") { model, text, count, windows, against, head };
         documents.AddTo(command);
         var tasks = new EvalTasks(against);
         tasks.AddTo(command);
@@ -40,9 +45,9 @@ internal static class EvalCommand
         {
             if (tasks.AreAsked(parsed))
             {
-                if (parsed.GetValue(text) is not null || parsed.GetValue(count) is not null || parsed.GetValue(windows) is not null)
+                if (parsed.GetValue(text) is not null || parsed.GetValue(count) is not null || parsed.GetValue(windows) is not null || parsed.GetValue(head) is not null)
                 {
-                    throw new UsageException("--tasks does not go with --text, --sequences or --windows.");
+                    throw new UsageException("--tasks does not go with --text, --sequences, --windows or --head.");
                 }
 
                 await tasks.RunAsync(session, parsed, ModelFolder.Existing(parsed.GetRequiredValue(model))).ConfigureAwait(false);
@@ -71,10 +76,17 @@ internal static class EvalCommand
                 }
 
                 List<int[]> sequences = [.. cut(context).Take(parsed.GetValue(count) ?? int.MaxValue)];
-                return (Evaluate(folder), other is null ? null : Evaluate(other));
+                TensorElementType? type = HeadOption.Read(parsed, head);
+                return (Evaluate(folder, type), other is null ? null : Evaluate(other, null));
 
-                PerplexityResult Evaluate(string one)
+                PerplexityResult Evaluate(string one, TensorElementType? headType)
                 {
+                    if (parsed.GetValue(head) is not null)
+                    {
+                        using LoadedModel running = LoadedModel.Load(one, threads: null, card: null, headType, session.CancellationToken);
+                        return RuntimePerplexity.Measure(running.Model, sequences, steps, session.CancellationToken);
+                    }
+
                     using CausalLanguageModel loaded = CausalLanguageModel.Load(one);
                     return new PerplexityEvaluator(loaded).Evaluate(sequences, new EvaluationSteps(steps), session.CancellationToken);
                 }

@@ -1,3 +1,4 @@
+using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
 using Armor.Runtime.Kernels;
 using Armor.Runtime.Kernels.Cpu;
@@ -21,11 +22,15 @@ internal sealed class LoadedModel : IDisposable
     /// <summary>The number of threads that multiply; null on a card.</summary>
     internal int? Threads { get; }
 
+    internal static LoadedModel Load(string folder, int? threads, int? card, CancellationToken cancellationToken) =>
+        Load(folder, threads, card, headType: null, cancellationToken);
+
     /// <param name="folder">Dense or ARMOR.</param>
     /// <param name="threads">Null for as many as there are processors.</param>
     /// <param name="card">The card to run on; null for the processor.</param>
+    /// <param name="headType">The type in which the head is held; null for the stored one.</param>
     /// <param name="cancellationToken">Checked while loading.</param>
-    internal static LoadedModel Load(string folder, int? threads, int? card, CancellationToken cancellationToken)
+    internal static LoadedModel Load(string folder, int? threads, int? card, TensorElementType? headType, CancellationToken cancellationToken)
     {
         var options = new CpuBackendOptions();
         options = options with { Threads = threads ?? options.Threads };
@@ -33,7 +38,9 @@ internal sealed class LoadedModel : IDisposable
         try
         {
             return new LoadedModel(
-                ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend }, cancellationToken), backend, card is null ? options.Threads : null);
+                ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = headType }, cancellationToken),
+                backend,
+                card is null ? options.Threads : null);
         }
         catch
         {

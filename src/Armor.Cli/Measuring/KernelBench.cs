@@ -64,6 +64,7 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
         [
             ("dense", "float32", Dense(Single)),
             ("dense", "bfloat16", Dense(BFloat)),
+            ("dense", "int8", Dense(TensorElementType.Int8)),
             ("2:4", "float32", Layer(new ArmorLayer(null, layer.Core, null), Single)),
             ("2:4", "bfloat16", Layer(new ArmorLayer(null, layer.Core, null), BFloat)),
             ("2:4", "int8", Layer(new ArmorLayer(null, quantised.Core, null), BFloat)),

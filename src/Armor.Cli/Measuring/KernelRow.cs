@@ -4,7 +4,7 @@ namespace Armor.Cli.Measuring;
 
 /// <summary>How fast one kernel is.</summary>
 /// <param name="Kernel">What it multiplies by: <c>dense</c>, <c>2:4</c> or <c>armor</c>, the last with wrappers.</param>
-/// <param name="Type">The type of the weight's values; int8 has wrappers of bfloat16.</param>
+/// <param name="Type">The type of the weight's values; an int8 layer has wrappers of bfloat16.</param>
 /// <param name="Rows">Outputs.</param>
 /// <param name="Columns">Inputs.</param>
 /// <param name="Batch">Number of inputs in one call.</param>

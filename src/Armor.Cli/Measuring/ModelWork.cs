@@ -4,11 +4,16 @@ using Armor.Runtime.Models;
 namespace Armor.Cli.Measuring;
 
 /// <summary>What one token costs a model.</summary>
-/// <param name="Bytes">Stored bytes of the weights that are read for it.</param>
+/// <param name="Bytes">Bytes of the weights that are read for it: those that are stored, but for a head that is held in another type.</param>
 /// <param name="Flops">Multiplications and additions of the linears, as if all of them were dense.</param>
 internal sealed record ModelWork(long Bytes, double Flops)
 {
-    internal static ModelWork Of(string folder)
+    // A scale of four bytes for 256 columns.
+    private const double Int8Bytes = 1 + (4.0 / 256);
+
+    /// <param name="folder">Dense or ARMOR.</param>
+    /// <param name="headType">The type in which the head is held; null for the stored one.</param>
+    internal static ModelWork Of(string folder, TensorElementType? headType = null)
     {
         using CheckpointFolder checkpoint = CheckpointFolder.Open(folder);
         ModelConfiguration configuration = checkpoint.Configuration;
@@ -19,7 +24,9 @@ internal sealed record ModelWork(long Bytes, double Flops)
         {
             // A row of the embedding is next to nothing, unless the head shares its weight.
             bool isEmbedding = tensor.Name == ModelShapes.Embedding && !configuration.TieWordEmbeddings;
-            bytes += isEmbedding ? 0 : tensor.ByteCount * (IsExpert(tensor.Name) ? active : 1);
+            bool isHead = tensor.Name == (configuration.TieWordEmbeddings ? ModelShapes.Embedding : ModelShapes.Head);
+            double own = isHead && headType is { } type ? tensor.ElementCount * (type == TensorElementType.Int8 ? Int8Bytes : type.ByteSize()) : tensor.ByteCount;
+            bytes += isEmbedding ? 0 : own * (IsExpert(tensor.Name) ? active : 1);
         }
 
         double weights = (double)configuration.VocabularySize * configuration.HiddenSize;

@@ -82,6 +82,9 @@ internal sealed class Int8Values
     /// <summary>The groups of a row.</summary>
     public static int ScalesOf(int columns, SparsityPattern pattern) => (int)(((long)columns + ColumnsOf(pattern) - 1) / ColumnsOf(pattern));
 
+    /// <summary>The groups of a row of a dense matrix.</summary>
+    public static int ScalesOf(int columns) => (int)(((long)columns + GroupColumns - 1) / GroupColumns);
+
     /// <summary>The first value that is not from −127 to 127, or −1.</summary>
     public static int IndexOfInvalid(ReadOnlySpan<sbyte> values) => values.IndexOf(sbyte.MinValue);
 

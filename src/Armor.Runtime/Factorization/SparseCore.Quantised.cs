@@ -71,9 +71,12 @@ public sealed partial class SparseCore
             : new SparseCore(Rows, Columns, FloatConversion.Rounded(type, Floats()), _mask, Pattern);
     }
 
-    /// <summary>The core in floats as it is after storing its values in a type and reading them back, in memory of its own.</summary>
+    /// <summary>
+    /// The core in floats as it is after storing its values in a type and reading them back, in memory of its own. Those of a quantised core stay exact.
+    /// </summary>
     /// <param name="type">F32, F16, BF16 or F64.</param>
-    internal SparseCore CopiedTo(TensorElementType type) => new(Rows, Columns, FloatConversion.Rounded(type, Floats()), [.. _mask], Pattern);
+    internal SparseCore CopiedTo(TensorElementType type)
+        => new(Rows, Columns, _int8?.ToFloat32() ?? FloatConversion.Rounded(type, Floats()), [.. _mask], Pattern);
 
     /// <summary>The size of a stored core: kept values, their scales where there are any, and mask.</summary>
     /// <param name="rows">d_out.</param>

@@ -62,14 +62,20 @@ public sealed partial class ArmorModel : IDisposable
     /// </exception>
     public IChatTemplate ChatTemplate => field ??= ChatTemplates.Load(_folder, Tokenizer);
 
-    /// <summary>Loads a dense Hugging Face folder or an ARMOR checkpoint; its files are closed again afterwards.</summary>
+    /// <summary>
+    /// Loads a dense Hugging Face folder or an ARMOR checkpoint; its files are closed again afterwards, but for the embedding's where
+    /// <see cref="ArmorModelOptions.HeadType"/> leaves it there.
+    /// </summary>
     /// <param name="folder">The folder with <c>config.json</c>, safetensors weights and, for text, the tokenizer.</param>
     /// <param name="options">Null for the defaults.</param>
     /// <param name="cancellationToken">Checked between tensors.</param>
     /// <exception cref="CheckpointException">
     /// The configuration, <c>generation_config.json</c> or the tokenizer breaks a rule, or a tensor is missing, unexpected, of another shape, damaged, or not finite.
     /// </exception>
-    /// <exception cref="NotSupportedException">The backend cannot multiply by a linear of the model, or runs whole models, but none of this configuration.</exception>
+    /// <exception cref="NotSupportedException">
+    /// The backend cannot multiply by a linear of the model, or runs whole models, but none of this configuration; or
+    /// <see cref="ArmorModelOptions.HeadType"/> is given for a head that is pruned.
+    /// </exception>
     public static ArmorModel Load(string folder, ArmorModelOptions? options = null, CancellationToken cancellationToken = default)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -84,7 +90,7 @@ public sealed partial class ArmorModel : IDisposable
             var configuration = ModelConfiguration.Load(folder);
             var recommended = RecommendedGeneration.Read(folder, configuration.VocabularySize);
             CheckDecoder(backend, configuration, folder);
-            (configuration, weights) = WeightReader.Read(folder, backend, options.WeightType, cancellationToken);
+            (configuration, weights) = WeightReader.Read(folder, backend, options, cancellationToken);
             configuration = configuration with { EndOfSequence = [.. configuration.EndOfSequence.Union(recommended.EndOfSequence)] };
             var decoder = backend is IDecoderBackend own
                 ? own.CreateDecoder(configuration, weights, options.CacheType)

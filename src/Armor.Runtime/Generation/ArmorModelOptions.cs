@@ -16,6 +16,18 @@ public sealed record ArmorModelOptions
     public TensorElementType? WeightType { get; init; }
 
     /// <summary>
+    /// The type in which the head is held, which no pruning makes smaller: float32, bfloat16, float16 or int8. Int8 means whole numbers with a scale for each
+    /// 256 columns of a row; it halves a bfloat16 head, and a token reads it whole. Where the head shares the embedding's weight and would be held in another
+    /// type, the rows that tokens look up stay as they are stored: they are read from their file, which stays open as long as the model.
+    /// </summary>
+    /// <value>The default, null, is <see cref="WeightType"/>, or else the type in which the head is stored.</value>
+    /// <remarks>
+    /// Such a row that cannot be read any more, because the file has become shorter or its disk is gone, is a <see cref="CheckpointException"/> of the
+    /// method that computes logits.
+    /// </remarks>
+    public TensorElementType? HeadType { get; init; }
+
+    /// <summary>
     /// The type of the keys and values that sessions keep: float32, or float16 for half the memory and logits that differ in their third digit after the
     /// point.
     /// </summary>
@@ -30,6 +42,11 @@ public sealed record ArmorModelOptions
         if (WeightType is not (null or TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16))
         {
             violations.Add($"WeightType must be Float32, BFloat16 or Float16; found {WeightType}.");
+        }
+
+        if (HeadType is not (null or TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16 or TensorElementType.Int8))
+        {
+            violations.Add($"HeadType must be Float32, BFloat16, Float16 or Int8; found {HeadType}.");
         }
 
         if (CacheType is not (TensorElementType.Float32 or TensorElementType.Float16))

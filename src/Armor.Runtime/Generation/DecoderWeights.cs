@@ -42,7 +42,10 @@ public sealed class DecoderLayerWeights
 /// <summary>All weights of a model, its matrices as a backend holds them.</summary>
 public sealed class DecoderWeights : IDisposable
 {
-    /// <summary>[vocabulary, hidden], dense.</summary>
+    /// <summary>
+    /// [vocabulary, hidden], dense. Of a backend that leaves the forward pass to managed code it may be one that stays in its file, whose rows are read as
+    /// tokens need them; of another, the backend's.
+    /// </summary>
     public required KernelWeight Embedding { get; init; }
 
     /// <summary>In order.</summary>
@@ -51,7 +54,7 @@ public sealed class DecoderWeights : IDisposable
     /// <summary>[hidden].</summary>
     public required ReadOnlyMemory<float> FinalNorm { get; init; }
 
-    /// <summary>[vocabulary, hidden]; has the embedding's weight where it is tied.</summary>
+    /// <summary>[vocabulary, hidden]; has the embedding's weight where it is tied and of the same type.</summary>
     public required LinearWeight Head { get; init; }
 
     /// <summary>Every matrix once, to be disposed of with the model.</summary>

@@ -1,4 +1,5 @@
 using Armor.Runtime.Checkpoints;
+using Armor.Runtime.Generation.Decoding;
 using Armor.Runtime.Kernels;
 using Armor.Runtime.Models;
 
@@ -9,7 +10,7 @@ namespace Armor.Runtime.Generation;
 /// is checked to be finite. One matrix at a time is read, in pieces, so that loading takes little more memory than the loaded model.
 /// </summary>
 internal sealed class WeightReader(
-    CheckpointFolder checkpoint, ArmorCheckpoint? armor, IKernelBackend backend, TensorElementType? weightType, CancellationToken cancellationToken)
+    CheckpointFolder checkpoint, ArmorCheckpoint? armor, IKernelBackend backend, ArmorModelOptions options, CancellationToken cancellationToken)
 {
     private const string WeightSuffix = ".weight";
 
@@ -17,22 +18,29 @@ internal sealed class WeightReader(
     private readonly List<KernelWeight> _prepared = [];
     private readonly LayerArrays _arrays = new();
 
-    /// <summary>Opens a dense or ARMOR folder, verifies it and reads it whole; nothing stays open.</summary>
+    // Files are read on as many threads as multiply later.
+    private readonly ParallelOptions _threads = new()
+    {
+        MaxDegreeOfParallelism = (backend as IThreadedBackend)?.Threads.Count ?? Environment.ProcessorCount, CancellationToken = cancellationToken,
+    };
+
+
+    /// <summary>Opens a dense or ARMOR folder, verifies it and reads it whole; nothing stays open but what the embedding's rows are read from.</summary>
     /// <exception cref="CheckpointException">A rule of the checkpoint is broken.</exception>
-    /// <exception cref="NotSupportedException">The backend cannot multiply by a linear of the model.</exception>
+    /// <exception cref="NotSupportedException">The backend cannot multiply by a linear of the model, or a type is wanted for a head that is pruned.</exception>
     public static (ModelConfiguration Configuration, DecoderWeights Weights) Read(
-        string folder, IKernelBackend backend, TensorElementType? weightType, CancellationToken cancellationToken)
+        string folder, IKernelBackend backend, ArmorModelOptions options, CancellationToken cancellationToken)
     {
         if (ArmorCheckpoint.IsArmor(folder))
         {
             using var armor = ArmorCheckpoint.Open(folder);
             CheckpointVerification.Verify(armor);
-            return (armor.Base.Configuration, new WeightReader(armor.Base, armor, backend, weightType, cancellationToken).ReadOrRelease());
+            return (armor.Base.Configuration, new WeightReader(armor.Base, armor, backend, options, cancellationToken).ReadOrRelease());
         }
 
         using var checkpoint = CheckpointFolder.Open(folder);
         CheckpointVerification.Verify(checkpoint);
-        return (checkpoint.Configuration, new WeightReader(checkpoint, null, backend, weightType, cancellationToken).ReadOrRelease());
+        return (checkpoint.Configuration, new WeightReader(checkpoint, null, backend, options, cancellationToken).ReadOrRelease());
     }
 
     private DecoderWeights ReadOrRelease()
@@ -52,13 +60,48 @@ internal sealed class WeightReader(
     {
         var configuration = checkpoint.Configuration;
         var (rows, columns) = (configuration.VocabularySize, configuration.HiddenSize);
-        var embedding = ReadEmbedding(rows, columns);
+        var (embedding, head) = configuration.TieWordEmbeddings ? ReadTied(rows, columns) : ReadSeparate(rows, columns);
         var prefixes = Enumerable.Range(0, configuration.LayerCount).Select(ModelShapes.LayerPrefix);
         var layers = prefixes.Select(prefix => ReadLayer(configuration, prefix)).ToArray();
-        var head = configuration.TieWordEmbeddings
-            ? new LinearWeight(embedding, null)
-            : ReadLinear(ModelShapes.Head[..^WeightSuffix.Length], rows, columns, hasBias: false);
-        return new DecoderWeights { Embedding = embedding, Layers = layers, FinalNorm = ReadNorm(ModelShapes.FinalNorm), Head = head, Matrices = _prepared };
+        return new DecoderWeights
+        {
+            Embedding = embedding, Layers = layers, FinalNorm = ReadNorm(ModelShapes.FinalNorm), Head = new LinearWeight(head, null), Matrices = _prepared,
+        };
+    }
+
+    /// <summary>Embedding and head of one weight: held once where that does for both, else the rows stay in their file.</summary>
+    private (KernelWeight Embedding, KernelWeight Head) ReadTied(int rows, int columns)
+    {
+        var (source, held) = EmbeddingSource(rows, columns);
+        var head = Prepare(ModelShapes.Embedding, () => backend.PrepareDense(source, options.HeadType ?? held, cancellationToken));
+        if (options.HeadType is null || options.HeadType == held)
+        {
+            return (head, head);
+        }
+
+        // A backend that runs whole models looks rows up in its own memory; those that are made of factors have no file.
+        return (source is CheckpointRows && backend is not IDecoderBackend
+            ? Prepare(ModelShapes.Embedding, () => StoredWeight.Open(checkpoint, ModelShapes.Embedding))
+            : Prepare(ModelShapes.Embedding, () => backend.PrepareDense(source, held, cancellationToken)), head);
+    }
+
+    private (KernelWeight Embedding, KernelWeight Head) ReadSeparate(int rows, int columns)
+    {
+        var (source, held) = EmbeddingSource(rows, columns);
+        var embedding = Prepare(ModelShapes.Embedding, () => backend.PrepareDense(source, held, cancellationToken));
+        var name = ModelShapes.Head[..^WeightSuffix.Length];
+        if (options.HeadType is not { } type)
+        {
+            return (embedding, ReadLinear(name, rows, columns, hasBias: false).Weight);
+        }
+
+        if (_pruned.Contains(name))
+        {
+            throw new NotSupportedException($"{name} of {checkpoint.Folder} is pruned and held as it is stored: HeadType {type} is for a dense head.");
+        }
+
+        var head = new CheckpointRows(checkpoint, ModelShapes.Head, rows, columns);
+        return (embedding, Prepare(ModelShapes.Head, () => backend.PrepareDense(head, type, cancellationToken)));
     }
 
     private DecoderLayerWeights ReadLayer(ModelConfiguration configuration, string prefix)
@@ -116,24 +159,20 @@ internal sealed class WeightReader(
         }
 
         cancellationToken.ThrowIfCancellationRequested();
-        var layer = armor!.ReadLayer(name, _arrays);
+        var layer = armor!.ReadLayer(name, _arrays, _threads);
         var type = HeldAs(armor.ElementType);
         var weight = Prepare(name, () => backend.PrepareLayer(layer, type, cancellationToken));
         _arrays.Return();
         return new LinearWeight(weight, bias);
     }
 
-    /// <summary>The embedding is read row by row, and so dense.</summary>
-    private KernelWeight ReadEmbedding(int rows, int columns)
+    /// <summary>The embedding is read row by row, and so dense, and the type in which it is held.</summary>
+    private (DenseWeightSource Source, TensorElementType HeldAs) EmbeddingSource(int rows, int columns)
     {
         var linear = ModelShapes.Embedding[..^WeightSuffix.Length];
-        if (!_pruned.Contains(linear))
-        {
-            return Prepare(ModelShapes.Embedding, rows, columns);
-        }
-
-        var source = DenseWeightSource.FromMemory(armor!.ReadLayer(linear).ToDense(), rows, columns);
-        return Prepare(linear, () => backend.PrepareDense(source, HeldAs(armor.ElementType), cancellationToken));
+        return _pruned.Contains(linear)
+            ? (DenseWeightSource.FromMemory(armor!.ReadLayer(linear).ToDense(), rows, columns), HeldAs(armor.ElementType))
+            : (new CheckpointRows(checkpoint, ModelShapes.Embedding, rows, columns), HeldAs(checkpoint.GetTensor(ModelShapes.Embedding).ElementType));
     }
 
     private KernelWeight Prepare(string tensor, int rows, int columns)
@@ -159,7 +198,7 @@ internal sealed class WeightReader(
     }
 
     private TensorElementType HeldAs(TensorElementType stored)
-        => weightType ?? (stored == TensorElementType.Float64 ? TensorElementType.Float32 : stored);
+        => options.WeightType ?? (stored == TensorElementType.Float64 ? TensorElementType.Float32 : stored);
 
     private float[] ReadTensor(string name)
     {

@@ -1,3 +1,5 @@
+using Armor.Runtime.Checkpoints;
+
 namespace Armor.Runtime.Kernels;
 
 /// <summary>
@@ -44,6 +46,19 @@ public abstract class DenseWeightSource
         }
 
         ReadRows(firstRow, destination);
+    }
+
+    /// <summary>Refuses what has no 8 bits.</summary>
+    /// <param name="firstRow">Where the values begin.</param>
+    /// <param name="values">Whole rows.</param>
+    /// <exception cref="ArgumentException">A value is not finite; names row and column.</exception>
+    internal void RequireFinite(int firstRow, ReadOnlySpan<float> values)
+    {
+        if (FloatConversion.IndexOfNonFinite(values) is >= 0 and var index)
+        {
+            var (row, column) = Math.DivRem(index, Columns);
+            throw new ArgumentException(FormattableString.Invariant($"Row {firstRow + row}, column {column} is {values[index]}: only finite values have 8 bits."));
+        }
     }
 
     /// <summary>Reads rows; everything is checked.</summary>

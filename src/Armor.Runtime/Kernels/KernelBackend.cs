@@ -9,6 +9,12 @@ public abstract class KernelBackend : IKernelBackend
     /// <inheritdoc/>
     public abstract string Name { get; }
 
+    /// <summary>
+    /// Whether dense weights can be held as Int8: whole numbers from −127 to 127, each group of 256 columns of a row with a scale in bfloat16, as in a
+    /// quantised core. False unless a derived class says otherwise.
+    /// </summary>
+    protected virtual bool HoldsDenseInt8 => false;
+
     /// <inheritdoc/>
     public virtual KernelSupport Supports(KernelOperation operation, KernelShape shape, TensorElementType elementType)
     {
@@ -17,9 +23,16 @@ public abstract class KernelBackend : IKernelBackend
             return KernelSupport.Unsupported($"{Name} knows no operation {operation}.");
         }
 
-        if (elementType is not (TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16))
+        if (elementType == TensorElementType.Int8 && operation != KernelOperation.Dense)
         {
-            return KernelSupport.Unsupported($"{Name} multiplies by weights held as Float32, BFloat16 or Float16, not as {elementType}.");
+            return KernelSupport.Unsupported("A layer is held in 8 bits where its core is quantised, whatever type is asked for: ask for that of its wrappers.");
+        }
+
+        var hasType = elementType is TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16;
+        if (!hasType && !(HoldsDenseInt8 && elementType == TensorElementType.Int8))
+        {
+            var int8 = HoldsDenseInt8 ? ", dense ones as Int8 too" : string.Empty;
+            return KernelSupport.Unsupported($"{Name} multiplies by weights held as Float32, BFloat16 or Float16{int8}, not as {elementType}.");
         }
 
         if (shape.Rows < 1 || shape.Columns < 1 || shape.OutputBlock < 1 || shape.InputBlock < 1)

@@ -19,7 +19,7 @@ public sealed class BenchCommandTests
         Assert.That(bandwidths.Keys, Is.EqualTo(new[] { 1, 2 }));
         Assert.That(bandwidths.Values, Is.All.Positive);
         JsonElement[] rows = [.. result.Json.GetProperty("rows").EnumerateArray()];
-        Assert.That(rows, Has.Length.EqualTo(8 * 4 * 2), "kernels, types, batches, threads");
+        Assert.That(rows, Has.Length.EqualTo(9 * 4 * 2), "kernels, types, batches, threads");
         Assert.That(rows.Select(row => row.GetProperty("kernel").GetString()).Distinct(), Is.EqualTo(new[] { "dense", "2:4", "armor" }));
         Assert.That(rows.Select(row => row.GetProperty("type").GetString()).Distinct(), Is.EqualTo(new[] { "float32", "bfloat16", "int8" }));
         foreach (JsonElement row in rows)
@@ -52,6 +52,11 @@ public sealed class BenchCommandTests
         // The same weights in bfloat16, and three norms.
         Assert.That(json.GetProperty("bytesPerToken").GetInt64(), Is.EqualTo(flops + (2 * 3 * 32)).Within(1e-3));
         Assert.That(json.GetProperty("decodeFractionOfBandwidth").GetDouble(), Is.Positive);
+        ToolResult int8 = await Tool.RunAsync("bench", model, "--tokens", "5", "--seconds", "0", "--head", "int8", "--json");
+        Assert.That(int8.Code, Is.Zero, int8.ToString());
+        // A byte a weight of the head instead of two, and a scale of four bytes for its 32 columns counted as for 256.
+        double head = 260 * 32;
+        Assert.That(int8.Json.GetProperty("bytesPerToken").GetInt64(), Is.EqualTo(flops + (2 * 3 * 32) - (2 * head) + (head * (1 + (4 / 256.0)))).Within(1));
         Assert.That((await Tool.RunAsync("bench", model, "--tokens", "5", "--seconds", "0")).Output, Does.Contain("Decode").And.Contain("tokens/s"));
     }
 

@@ -53,6 +53,21 @@ public sealed class CommandTests
         Assert.That(both.Json.GetProperty("deltaNllStandardError").GetDouble(), Is.Positive);
     }
 
+    /// <summary>The runtime gives what TorchSharp gives; a head in 8 bits a little else.</summary>
+    [Test]
+    public async Task EvalMeasuresAHeadOfTheRuntime()
+    {
+        double exact = (await Tool.RunAsync("eval", model, "--text", evaluation, "--json")).Json.GetProperty("nll").GetDouble();
+        ToolResult stored = await Tool.RunAsync("eval", model, "--text", evaluation, "--head", "stored", "--json");
+        Assert.That(stored.Code, Is.Zero, stored.ToString());
+        Assert.That(stored.Json.GetProperty("nll").GetDouble(), Is.EqualTo(exact).Within(1e-5));
+        ToolResult both = await Tool.RunAsync("eval", model, "--text", evaluation, "--head", "int8", "--against", model, "--json");
+        Assert.That(both.Code, Is.Zero, both.ToString());
+        Assert.That(both.Json.GetProperty("deltaNll").GetDouble(), Is.EqualTo(both.Json.GetProperty("nll").GetDouble() - stored.Json.GetProperty("nll").GetDouble()).Within(1e-12));
+        Assert.That(Math.Abs(both.Json.GetProperty("deltaNll").GetDouble()), Is.GreaterThan(1e-9).And.LessThan(1e-3));
+        Assert.That(both.Json.GetProperty("predictions").GetInt64(), Is.EqualTo(stored.Json.GetProperty("predictions").GetInt64()));
+    }
+
     [Test]
     public async Task EvalPrintsForPeople()
     {

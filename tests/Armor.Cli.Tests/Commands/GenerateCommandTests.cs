@@ -50,6 +50,16 @@ public sealed class GenerateCommandTests
         Assert.That(stopped.GetProperty("finishReason").GetString(), Is.EqualTo("stopString"));
     }
 
+    [TestCase("int8")]
+    [TestCase("float32")]
+    [TestCase("stored")]
+    public async Task TheHeadMayBeHeldInAnotherType(string type)
+    {
+        ToolResult result = await Tool.RunAsync("generate", reciting, "--prompt", "a", "--max-tokens", "3", "--head", type);
+        Assert.That(result.Code, Is.Zero, result.ToString());
+        Assert.That(result.Output, Is.EqualTo("bcd" + Environment.NewLine));
+    }
+
     [Test]
     public async Task TheSameSeedGivesTheSameText()
     {

@@ -91,4 +91,18 @@ public class FloatConversionTests
 
     [Test]
     public void Crc32CHasItsCheckValue() => Assert.That(Crc32C.Compute("123456789"u8), Is.EqualTo(0xE3069283));
+
+    [TestCase(0, 0)]
+    [TestCase(0, 9)]
+    [TestCase(9, 0)]
+    [TestCase(1, 1)]
+    [TestCase(100, 4096)]
+    [TestCase(4097, 262144)]
+    public void ChecksumsOfPartsMakeThatOfTheWhole(int first, int second)
+    {
+        var bytes = new byte[first + second];
+        new Random(first).NextBytes(bytes);
+        var combined = Crc32C.Combine(Crc32C.Compute(bytes.AsSpan(0, first)), Crc32C.Compute(bytes.AsSpan(first)), Crc32C.ShiftOf(second));
+        Assert.That(combined, Is.EqualTo(Crc32C.Compute(bytes)));
+    }
 }

@@ -31,6 +31,9 @@ public sealed class CpuBackend : KernelBackend, IThreadedBackend
     /// <inheritdoc/>
     public override string Name { get; }
 
+    /// <inheritdoc/>
+    protected override bool HoldsDenseInt8 => true;
+
     internal IKernelThreads Threads => _threads;
 
     IKernelThreads IThreadedBackend.Threads => _threads;

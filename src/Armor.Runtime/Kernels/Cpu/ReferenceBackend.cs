@@ -10,13 +10,17 @@ public sealed class ReferenceBackend : KernelBackend
     public override string Name => "CPU reference";
 
     /// <inheritdoc/>
+    protected override bool HoldsDenseInt8 => true;
+
+    /// <inheritdoc/>
     protected override KernelWeight PackDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(source);
         cancellationToken.ThrowIfCancellationRequested();
         var values = new float[(long)source.Rows * source.Columns];
         source.Read(0, values);
-        return new Dense(source.Rows, source.Columns, elementType, FloatConversion.Rounded(elementType, values));
+        var rounded = elementType == TensorElementType.Int8 ? RoundedToInt8(source, values) : FloatConversion.Rounded(elementType, values);
+        return new Dense(source.Rows, source.Columns, elementType, rounded);
     }
 
     /// <inheritdoc/>
@@ -24,7 +28,25 @@ public sealed class ReferenceBackend : KernelBackend
     {
         ArgumentNullException.ThrowIfNull(layer);
         cancellationToken.ThrowIfCancellationRequested();
-        return new Layer(OperationOf(layer), layer.CopiedTo(elementType), elementType);
+        return new Layer(OperationOf(layer), layer.CopiedTo(elementType), layer.Core.IsQuantised ? TensorElementType.Int8 : elementType);
+    }
+
+    private static float[] RoundedToInt8(DenseWeightSource source, float[] values)
+    {
+        source.RequireFinite(0, values);
+        var whole = new sbyte[source.Columns];
+        var scales = new float[Int8Values.ScalesOf(source.Columns)];
+        for (var row = 0; row < source.Rows; row++)
+        {
+            var own = values.AsSpan(row * source.Columns, source.Columns);
+            Int8Rounding.RoundRow(own, Int8Values.GroupColumns, whole, scales);
+            for (var column = 0; column < own.Length; column++)
+            {
+                own[column] = whole[column] * scales[column / Int8Values.GroupColumns];
+            }
+        }
+
+        return values;
     }
 
     private static double[] Widen(ReadOnlySpan<float> values)

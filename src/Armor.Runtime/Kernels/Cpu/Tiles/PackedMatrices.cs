@@ -9,7 +9,9 @@ internal static class PackedMatrices
 {
     /// <summary>A dense weight.</summary>
     public static PackedMatrix Pack(DenseWeightSource source, TensorElementType type, InstructionSet set, ParallelOptions options)
-        => Filled(Create<RowForm>(1, source.Rows, source.Columns, type, set), matrix => TilePacker.PackDense(matrix, source, options));
+        => type == TensorElementType.Int8
+            ? Filled(CreateDenseInt8(source.Rows, source.Columns, set), matrix => TilePacker.PackDense(matrix, source, options))
+            : Filled(Create<RowForm>(1, source.Rows, source.Columns, type, set), matrix => TilePacker.PackDense(matrix, source, options));
 
     /// <summary>A 2:4 core; a quantised one stays so whatever the type.</summary>
     public static PackedMatrix Pack(SparseCore core, TensorElementType type, InstructionSet set, ParallelOptions options)
@@ -36,6 +38,14 @@ internal static class PackedMatrices
             throw;
         }
     }
+
+    private static PackedMatrix CreateDenseInt8(int rows, int columns, InstructionSet set)
+        => set switch
+        {
+            InstructionSet.Avx512 => Make<DenseInt8Kernels<Vector512<float>, Vectors512>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),
+            InstructionSet.Avx2 => Make<DenseInt8Kernels<Vector256<float>, Vectors256>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),
+            _ => Make<DenseInt8Kernels<Vector128<float>, Vectors128>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),
+        };
 
     private static PackedMatrix CreateInt8(int rows, int columns, InstructionSet set)
         => set switch

@@ -50,6 +50,12 @@ internal sealed class TileLayout
 
     public long Bytes => Tiles * TileBytes;
 
+    /// <summary>Whether the steps end with the last column.</summary>
+    public bool FillsRows => (long)Steps * Shape.ColumnsPerStep == Columns;
+
+    /// <summary>Whether the last tile of a block ends with its last row.</summary>
+    public bool FillsTiles => Rows % Shape.RowsPerTile == 0;
+
     /// <summary>Rows of all blocks.</summary>
     public int Height => Blocks * Rows;
 

@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Numerics;
 using System.Runtime.InteropServices;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
@@ -12,38 +11,45 @@ internal static unsafe class TilePacker
     private const int PieceBytes = 1 << 18;
 
     /// <summary>Packs a dense weight, reading it in pieces of rows.</summary>
+    /// <exception cref="ArgumentException">A value for 8 bits is not finite.</exception>
     public static void PackDense(PackedMatrix matrix, DenseWeightSource source, ParallelOptions options)
     {
         var layout = matrix.Layout;
-        var size = layout.ElementType.ByteSize();
-        var tilesAtOnce = Math.Max(1, PieceBytes / sizeof(float) / layout.Columns / layout.Shape.RowsPerTile);
-        Run((layout.Tiles + tilesAtOnce - 1) / tilesAtOnce, options, piece =>
+        var isInt8 = layout.ElementType == TensorElementType.Int8;
+        RunPieces(matrix, layout.Columns * sizeof(float), options, (firstTile, endTile) =>
         {
-            var firstTile = piece * tilesAtOnce;
-            var endTile = Math.Min(layout.Tiles, firstTile + tilesAtOnce);
             var firstRow = firstTile * layout.Shape.RowsPerTile;
-            var count = (Math.Min(layout.Rows, endTile * layout.Shape.RowsPerTile) - firstRow) * layout.Columns;
-            var values = ArrayPool<float>.Shared.Rent(count);
-            var stored = ArrayPool<byte>.Shared.Rent(count * size);
-            try
+            var rows = Math.Min(layout.Rows, endTile * layout.Shape.RowsPerTile) - firstRow;
+            using var values = new Rented<float>(rows * layout.Columns);
+            using var stored = new Rented<byte>(layout.Columns * layout.ElementType.ByteSize());
+            using var scales = new Rented<float>(layout.Sections);
+            source.Read(firstRow, values.Span);
+            if (isInt8)
             {
-                source.Read(firstRow, values.AsSpan(0, count));
-                FloatConversion.FromFloat32(layout.ElementType, values.AsSpan(0, count), stored.AsSpan(0, count * size));
-                for (var tile = firstTile; tile < endTile; tile++)
-                {
-                    var tileBytes = TileOf(matrix, tile);
-                    tileBytes.Clear();
-                    for (var row = 0; row < layout.Shape.RowsPerTile && (tile * layout.Shape.RowsPerTile) + row < layout.Rows; row++)
-                    {
-                        var start = ((((tile - firstTile) * layout.Shape.RowsPerTile) + row) * layout.Columns) * size;
-                        PackRow(layout, tileBytes, row, stored.AsSpan(start, layout.Columns * size));
-                    }
-                }
+                source.RequireFinite(firstRow, values.Span);
             }
-            finally
+
+            for (var row = 0; row < rows; row++)
             {
-                ArrayPool<float>.Shared.Return(values);
-                ArrayPool<byte>.Shared.Return(stored);
+                var own = values.Span.Slice(row * layout.Columns, layout.Columns);
+                var (tile, rowOfTile) = Math.DivRem(firstRow + row, layout.Shape.RowsPerTile);
+                if (isInt8)
+                {
+                    var whole = MemoryMarshal.Cast<byte, sbyte>(stored.Span);
+                    Int8Rounding.RoundRow(own, Int8Values.GroupColumns, whole, scales.Span);
+                    RowPacking.Dense(layout, TileOf(matrix, tile), rowOfTile, whole, scales.Span);
+                    continue;
+                }
+
+                FloatConversion.FromFloat32(layout.ElementType, own, stored.Span);
+                if (layout.Shape.StepsPerRead == 1)
+                {
+                    RowPacking.Dense(layout, TileOf(matrix, tile), rowOfTile, MemoryMarshal.Cast<byte, uint>(stored.Span));
+                }
+                else
+                {
+                    RowPacking.Dense(layout, TileOf(matrix, tile), rowOfTile, MemoryMarshal.Cast<byte, ushort>(stored.Span));
+                }
             }
         });
     }
@@ -52,25 +58,17 @@ internal static unsafe class TilePacker
     public static void PackCore(PackedMatrix matrix, SparseCore core, ParallelOptions options)
     {
         var layout = matrix.Layout;
-        var size = layout.ElementType.ByteSize();
-        Run(layout.Tiles, options, tile =>
+        RunPieces(matrix, core.RowValueCount * sizeof(float), options, (firstTile, endTile) =>
         {
-            var tileBytes = TileOf(matrix, tile);
-            tileBytes.Clear();
-            var stored = ArrayPool<byte>.Shared.Rent(core.RowValueCount * size);
-            try
+            using var stored = new Rented<byte>(core.RowValueCount * layout.ElementType.ByteSize());
+            for (var row = firstTile * layout.Shape.RowsPerTile; row < Math.Min(layout.Rows, endTile * layout.Shape.RowsPerTile); row++)
             {
-                for (var row = 0; row < layout.Shape.RowsPerTile && (tile * layout.Shape.RowsPerTile) + row < layout.Rows; row++)
+                var (tile, rowOfTile) = Math.DivRem(row, layout.Shape.RowsPerTile);
+                FloatConversion.FromFloat32(layout.ElementType, core.RowValues(row), stored.Span);
+                fixed (byte* values = stored.Span, mask = core.RowMask(row))
                 {
-                    var index = (tile * layout.Shape.RowsPerTile) + row;
-                    var values = stored.AsSpan(0, core.RowValueCount * size);
-                    FloatConversion.FromFloat32(layout.ElementType, core.RowValues(index), values);
-                    PackCoreRow(layout, tileBytes, row, values, core.RowMask(index));
+                    RowPacking.Core(layout, TileOf(matrix, tile), rowOfTile, values, mask);
                 }
-            }
-            finally
-            {
-                ArrayPool<byte>.Shared.Return(stored);
             }
         });
     }
@@ -79,13 +77,22 @@ internal static unsafe class TilePacker
     public static void PackQuantised(PackedMatrix matrix, SparseCore core, ParallelOptions options)
     {
         var layout = matrix.Layout;
-        Run(layout.Tiles, options, tile =>
+        var shape = layout.Shape;
+        RunPieces(matrix, core.RowValueCount, options, (firstTile, endTile) =>
         {
-            var tileBytes = TileOf(matrix, tile);
-            tileBytes.Clear();
-            for (var row = 0; row < layout.Shape.RowsPerTile && (tile * layout.Shape.RowsPerTile) + row < layout.Rows; row++)
+            for (var row = firstTile * shape.RowsPerTile; row < Math.Min(layout.Rows, endTile * shape.RowsPerTile); row++)
             {
-                PackQuantisedRow(layout, tileBytes, row, core, (tile * layout.Shape.RowsPerTile) + row);
+                var (tile, rowOfTile) = Math.DivRem(row, shape.RowsPerTile);
+                var scales = core.RowScales(row);
+                for (var step = 0; step < layout.Steps; step += shape.SectionSteps)
+                {
+                    ((float*)(TileOf(matrix, tile) + layout.SectionAt(step)))[rowOfTile] = scales[step * shape.ColumnsPerStep / (2 * core.ValuesPerScale)];
+                }
+
+                fixed (byte* values = MemoryMarshal.AsBytes(core.RowQuantised(row)), mask = core.RowMask(row))
+                {
+                    RowPacking.QuantisedCore(layout, TileOf(matrix, tile), rowOfTile, values, mask);
+                }
             }
         });
     }
@@ -94,27 +101,17 @@ internal static unsafe class TilePacker
     public static void PackBlocks(PackedMatrix matrix, BlockDiagonalMatrix source, ParallelOptions options)
     {
         var layout = matrix.Layout;
-        var size = layout.ElementType.ByteSize();
-        var rowBytes = layout.Columns * size;
-        Run(layout.Blocks, options, block =>
+        RunPieces(matrix, layout.Columns * sizeof(float), options, (firstTile, endTile) =>
         {
-            var stored = ArrayPool<byte>.Shared.Rent(layout.Rows * rowBytes);
-            try
+            using var stored = new Rented<byte>(Math.Min(layout.Rows, layout.Shape.RowsPerTile) * layout.Columns * layout.ElementType.ByteSize());
+            for (var tile = firstTile; tile < endTile; tile++)
             {
-                FloatConversion.FromFloat32(layout.ElementType, source.Block(block), stored.AsSpan(0, layout.Rows * rowBytes));
-                for (var tile = 0; tile < layout.TilesPerBlock; tile++)
-                {
-                    var tileBytes = TileOf(matrix, (block * layout.TilesPerBlock) + tile);
-                    tileBytes.Clear();
-                    for (var lane = 0; lane < layout.Shape.RowsPerTile && (tile * layout.Shape.RowsPerTile) + lane < layout.Rows; lane++)
-                    {
-                        PackBlockRow(layout, tileBytes, lane, stored.AsSpan(((tile * layout.Shape.RowsPerTile) + lane) * rowBytes, rowBytes));
-                    }
-                }
-            }
-            finally
-            {
-                ArrayPool<byte>.Shared.Return(stored);
+                var (block, tileOfBlock) = Math.DivRem(tile, layout.TilesPerBlock);
+                var firstRow = tileOfBlock * layout.Shape.RowsPerTile;
+                var rows = Math.Min(layout.Shape.RowsPerTile, layout.Rows - firstRow);
+                var bytes = stored.Span[..(rows * layout.Columns * layout.ElementType.ByteSize())];
+                FloatConversion.FromFloat32(layout.ElementType, source.Block(block).Slice(firstRow * layout.Columns, rows * layout.Columns), bytes);
+                RowPacking.Block(layout, TileOf(matrix, tile), rows, bytes);
             }
         });
     }
@@ -123,146 +120,56 @@ internal static unsafe class TilePacker
     public static void CopyRow(PackedMatrix matrix, int row, Span<float> destination)
     {
         var layout = matrix.Layout;
-        var size = layout.ElementType.ByteSize();
-        var tile = TileOf(matrix, row / layout.Shape.RowsPerTile);
-        var vector = row % layout.Shape.RowsPerTile * layout.Shape.VectorBytes;
-        var stored = ArrayPool<byte>.Shared.Rent(layout.Steps * layout.Shape.ColumnsPerStep * size);
-        try
+        var (tile, rowOfTile) = Math.DivRem(row, layout.Shape.RowsPerTile);
+        if (layout.ElementType == TensorElementType.Int8)
         {
-            for (var step = 0; step < layout.Steps; step++)
-            {
-                var lanes = tile.Slice((int)layout.ValuesAt(step) + vector, layout.Shape.VectorBytes);
-                for (var lane = 0; lane < layout.Shape.Width; lane++)
-                {
-                    lanes.Slice((lane * sizeof(float)) + (step % layout.Shape.StepsPerRead * size), size).CopyTo(stored.AsSpan(((step * layout.Shape.Width) + lane) * size));
-                }
-            }
-
-            FloatConversion.ToFloat32(layout.ElementType, stored.AsSpan(0, layout.Columns * size), destination);
-        }
-        finally
-        {
-            ArrayPool<byte>.Shared.Return(stored);
-        }
-    }
-
-    /// <summary>Row by row: a vector of the tile holds as many columns of the row as it has lanes.</summary>
-    private static void PackRow(TileLayout layout, Span<byte> tile, int row, ReadOnlySpan<byte> stored)
-    {
-        var vector = row * layout.Shape.VectorBytes;
-        for (var step = 0; step < layout.Steps; step += layout.Shape.StepsPerRead)
-        {
-            var lanes = tile.Slice((int)layout.ValuesAt(step) + vector, layout.Shape.VectorBytes);
-            var first = step * layout.Shape.Width;
-            if (layout.Shape.StepsPerRead == 1)
-            {
-                var values = MemoryMarshal.Cast<byte, uint>(stored)[first..];
-                values[..Math.Min(layout.Shape.Width, values.Length)].CopyTo(MemoryMarshal.Cast<byte, uint>(lanes));
-            }
-            else
-            {
-                var values = MemoryMarshal.Cast<byte, ushort>(stored)[first..];
-                Interleave(values[..Math.Min(layout.Shape.Width, values.Length)], values[Math.Min(layout.Shape.Width, values.Length)..], MemoryMarshal.Cast<byte, uint>(lanes));
-            }
-        }
-    }
-
-    /// <summary>Two steps of 16-bit values into the two halves of the lanes.</summary>
-    private static void Interleave(ReadOnlySpan<ushort> low, ReadOnlySpan<ushort> high, Span<uint> lanes)
-    {
-        if (high.Length >= lanes.Length)
-        {
-            for (var lane = 0; lane < lanes.Length; lane++)
-            {
-                lanes[lane] = low[lane] | ((uint)high[lane] << 16);
-            }
-
+            RowPacking.CopyDenseInt8(layout, TileOf(matrix, tile), rowOfTile, destination);
             return;
         }
 
-        for (var lane = 0; lane < low.Length; lane++)
+        using var stored = new Rented<byte>(layout.Columns * layout.ElementType.ByteSize());
+        fixed (byte* bytes = stored.Span)
         {
-            lanes[lane] = low[lane] | (lane < high.Length ? (uint)high[lane] << 16 : 0);
+            RowPacking.CopyDense(layout, TileOf(matrix, tile), rowOfTile, layout.ElementType.ByteSize(), bytes);
         }
+
+        FloatConversion.ToFloat32(layout.ElementType, stored.Span, destination);
     }
 
-    /// <summary>A row of a core: its kept values at its half of the row pair's vector, and their places in the group as codes of two bits.</summary>
-    private static void PackCoreRow(TileLayout layout, Span<byte> tile, int row, ReadOnlySpan<byte> stored, ReadOnlySpan<byte> mask)
+    private static byte* TileOf(PackedMatrix matrix, int tile) => matrix.Memory.Pointer + (tile * matrix.Layout.TileBytes);
+
+    /// <summary>Fills the tiles in pieces that fit into a cache; what a tile has beyond the matrix is zero.</summary>
+    /// <param name="matrix">To be filled.</param>
+    /// <param name="rowBytes">Bytes of a row of the source.</param>
+    /// <param name="options">Threads and cancellation.</param>
+    /// <param name="fill">Fills the tiles from the first to before the second.</param>
+    private static void RunPieces(PackedMatrix matrix, int rowBytes, ParallelOptions options, Action<int, int> fill)
     {
-        var size = layout.ElementType.ByteSize();
-        var groupsPerStep = layout.Shape.Width / 4;
-        var vector = row / 2 * layout.Shape.VectorBytes;
-        for (var group = 0; group < layout.Columns / 4; group++)
+        var layout = matrix.Layout;
+        var tilesAtOnce = (int)Math.Max(1, PieceBytes / ((long)rowBytes * layout.Shape.RowsPerTile));
+        ParallelLoop.For((layout.Tiles + tilesAtOnce - 1) / tilesAtOnce, options, piece =>
         {
-            var step = group / groupsPerStep;
-            var lane = (group % groupsPerStep * 4) + (row % 2 * 2);
-            var section = step / layout.Shape.SectionSteps * layout.Shape.SectionSteps;
-            var codes = MemoryMarshal.Cast<byte, uint>(tile.Slice((int)layout.SectionAt(section) + vector, layout.Shape.VectorBytes));
-            var values = tile.Slice((int)layout.ValuesAt(step) + vector, layout.Shape.VectorBytes);
-            var bits = (mask[group / 2] >> (group % 2 * 4)) & 0xF;
-            for (var kept = 0; kept < 2; kept++, bits &= bits - 1)
+            var (first, end) = (piece * tilesAtOnce, Math.Min(layout.Tiles, (piece + 1) * tilesAtOnce));
+            for (var tile = first; tile < end; tile++)
             {
-                codes[lane + kept] |= (uint)BitOperations.TrailingZeroCount(bits) << (2 * (step % layout.Shape.SectionSteps));
-                var place = ((lane + kept) * sizeof(float)) + (step % layout.Shape.StepsPerRead * size);
-                stored.Slice(((group * 2) + kept) * size, size).CopyTo(values[place..]);
+                var isLast = (tile + 1) % layout.TilesPerBlock == 0;
+                if (!layout.FillsRows || (isLast && !layout.FillsTiles))
+                {
+                    new Span<byte>(TileOf(matrix, tile), checked((int)layout.TileBytes)).Clear();
+                }
             }
-        }
+
+            fill(first, end);
+        });
     }
 
-    /// <summary>A row of a quantised core: a section's scale, each group's pattern at its lane, and its two bytes in the order of the lanes.</summary>
-    private static void PackQuantisedRow(TileLayout layout, Span<byte> tile, int row, SparseCore core, int index)
+    /// <summary>An array of the pool for a while.</summary>
+    private readonly struct Rented<T>(int length) : IDisposable
     {
-        var values = core.RowQuantised(index);
-        var scales = core.RowScales(index);
-        var mask = core.RowMask(index);
-        var shape = layout.Shape;
-        var groupsPerStep = shape.ColumnsPerStep / 4;
-        var scaleColumns = core.ValuesPerScale * 2;
-        for (var section = 0; section < layout.Sections; section++)
-        {
-            var step = section * shape.SectionSteps;
-            var header = tile[(int)layout.SectionAt(step)..];
-            BitConverter.TryWriteBytes(header[(row * sizeof(float))..], scales[step * shape.ColumnsPerStep / scaleColumns]);
-        }
+        private readonly T[] _array = ArrayPool<T>.Shared.Rent(length);
 
-        for (var group = 0; group < layout.Columns / 4; group++)
-        {
-            var step = group / groupsPerStep;
-            var section = step / shape.SectionSteps * shape.SectionSteps;
-            var inStep = group % groupsPerStep;
-            var lane = (inStep / 2 * 4) + (row % 2 * 2) + (inStep % 2);
-            var patterns = tile.Slice((int)layout.ValuesAt(section) - (4 * shape.VectorBytes) + (row / 2 * shape.VectorBytes), shape.VectorBytes);
-            var pattern = PairPatterns.Of((mask[group / 2] >> (group % 2 * 4)) & 0xF) + (inStep % 2 == 1 ? 8u : 0);
-            MemoryMarshal.Cast<byte, uint>(patterns)[lane] |= pattern << (4 * (step - section));
-            var place = (int)layout.ValuesAt(step) + (row / 2 * shape.VectorBytes / 2) + (lane * 2);
-            tile[place] = (byte)values[2 * group];
-            tile[place + 1] = (byte)values[(2 * group) + 1];
-        }
-    }
+        public Span<T> Span => _array.AsSpan(0, length);
 
-    /// <summary>Column by column: a row has its lane in one vector of every step.</summary>
-    private static void PackBlockRow(TileLayout layout, Span<byte> tile, int row, ReadOnlySpan<byte> stored)
-    {
-        var size = layout.ElementType.ByteSize();
-        for (var column = 0; column < layout.Columns; column++)
-        {
-            var place = (int)layout.ValuesAt(column) + (row * sizeof(float)) + (column % layout.Shape.StepsPerRead * size);
-            stored.Slice(column * size, size).CopyTo(tile[place..]);
-        }
-    }
-
-    private static Span<byte> TileOf(PackedMatrix matrix, int tile)
-        => new(matrix.Memory.Pointer + (tile * matrix.Layout.TileBytes), checked((int)matrix.Layout.TileBytes));
-
-    private static void Run(int count, ParallelOptions options, Action<int> body)
-    {
-        try
-        {
-            Parallel.For(0, count, options, body);
-        }
-        catch (AggregateException exception)
-        {
-            System.Runtime.ExceptionServices.ExceptionDispatchInfo.Throw(exception.InnerExceptions[0]);
-        }
+        public void Dispose() => ArrayPool<T>.Shared.Return(_array);
     }
 }
