@@ -11,6 +11,7 @@ internal static class TaskChart
     private const int HeightOfFrame = 150;
 
     private static readonly Color ModelColor = Color.FromHex("#1f6feb");
+    private static readonly Color LineColor = Color.FromHex("#24292f");
     private static readonly Color ReferenceColor = Color.FromHex("#8c959f");
 
     internal static void Write(TaskReport report, TaskReport? reference, string path)
@@ -56,7 +57,8 @@ internal static class TaskChart
             Orientation = Orientation.Horizontal,
             Size = size,
             FillColor = color,
-            LineWidth = 0,
+            LineWidth = 1.2f, // of the error's whiskers too
+            LineColor = LineColor,
         });
         bar.Horizontal = true;
     }
