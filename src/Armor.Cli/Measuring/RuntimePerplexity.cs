@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using Armor.Cli.Hosting;
 using Armor.Core.Evaluation;
+using Armor.Core.Evaluation.Tasks.Scoring;
 using Armor.Runtime.Generation;
 
 namespace Armor.Cli.Measuring;
@@ -11,9 +12,6 @@ namespace Armor.Cli.Measuring;
 /// </summary>
 internal static class RuntimePerplexity
 {
-    /// <summary>Logits computed at a time: 64 MiB of float32.</summary>
-    private const int LogitsAtATime = 1 << 24;
-
     /// <summary>Measures the model.</summary>
     /// <param name="model">In the runtime.</param>
     /// <param name="sequences">Token ids, each sequence of at least two and at most the model's context.</param>
@@ -28,52 +26,16 @@ internal static class RuntimePerplexity
         }
 
         var watch = Stopwatch.StartNew();
-        int vocabulary = model.Configuration.VocabularySize;
-        int rows = Math.Max(1, LogitsAtATime / vocabulary);
-        var logits = new float[(long)Math.Min(rows, sequences.Max(sequence => sequence.Length)) * vocabulary];
-        GenerationSession session = model.CreateSession();
+        var scoring = new ArmorScoringModel(model);
         List<SequenceNll> sums = [];
         foreach (int[] sequence in sequences)
         {
-            session.Rewind(0);
-            double sum = 0;
-            for (int first = 0; first < sequence.Length - 1; first += rows)
-            {
-                int count = Math.Min(rows, sequence.Length - 1 - first);
-                model.ForwardLogits(sequence.AsSpan(first, count), session, logits.AsSpan(0, count * vocabulary), cancellationToken);
-                for (int row = 0; row < count; row++)
-                {
-                    sum += NegativeLogLikelihood(logits.AsSpan(row * vocabulary, vocabulary), sequence[first + row + 1]);
-                }
-            }
-
-            if (!double.IsFinite(sum))
-            {
-                throw new EvaluationException($"Sequence {sums.Count}: the model's negative log-likelihood is not finite: {sum}.");
-            }
-
-            sums.Add(new SequenceNll(sum, sequence.Length - 1));
+            // One at a time, for the progress.
+            ContinuationScore score = scoring.Score([new TokenContinuation(sequence, sequence.Length - 1)], cancellationToken)[0];
+            sums.Add(new SequenceNll(-score.LogLikelihood, sequence.Length - 1));
             steps.Report(new Step((double)sums.Count / sequences.Count, "runtime", null));
         }
 
         return new PerplexityResult { SequenceNlls = sums, Seconds = watch.Elapsed.TotalSeconds };
-    }
-
-    /// <summary>log Σ exp(l) − l of the target, in float64.</summary>
-    private static double NegativeLogLikelihood(ReadOnlySpan<float> logits, int target)
-    {
-        double largest = double.NegativeInfinity;
-        foreach (float logit in logits)
-        {
-            largest = Math.Max(largest, logit);
-        }
-
-        double sum = 0;
-        foreach (float logit in logits)
-        {
-            sum += Math.Exp(logit - largest);
-        }
-
-        return largest + Math.Log(sum) - logits[target];
     }
 }

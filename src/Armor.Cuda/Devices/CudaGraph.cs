@@ -1,20 +1,13 @@
-using System.Runtime.InteropServices;
-
 namespace Armor.Cuda.Devices;
 
 /// <summary>Work that was recorded once and is queued again as a whole, which takes the machine a few microseconds however many kernels it has.</summary>
-internal sealed class CudaGraph : SafeHandle
+internal sealed class CudaGraph : DriverHandle
 {
-    private readonly CudaDevice _device;
-
     private CudaGraph(CudaDevice device, nint executable)
-        : base(0, ownsHandle: true)
+        : base(device)
     {
-        _device = device;
         SetHandle(executable);
     }
-
-    public override bool IsInvalid => handle == 0;
 
     /// <summary>Records. The work must have run once before, since memory cannot be allocated meanwhile, and what it uses must stay where it is.</summary>
     /// <param name="device">The card.</param>
@@ -56,9 +49,9 @@ internal sealed class CudaGraph : SafeHandle
     /// <summary>Queues the work.</summary>
     public void Launch(CudaStream stream)
     {
-        _device.Use();
-        _device.Check("cuGraphLaunch", _device.Driver.GraphLaunch(handle, stream.Handle));
+        Device.Use();
+        Device.Check("cuGraphLaunch", Device.Driver.GraphLaunch(handle, stream.Handle));
     }
 
-    protected override bool ReleaseHandle() => !_device.TryUse() || _device.Driver.GraphExecutableDestroy(handle) == 0;
+    protected override int Release() => Device.Driver.GraphExecutableDestroy(handle);
 }

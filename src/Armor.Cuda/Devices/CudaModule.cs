@@ -1,23 +1,20 @@
 using System.Collections.Concurrent;
-using System.Runtime.InteropServices;
 using System.Text;
 using Armor.Cuda.Interop;
 
 namespace Armor.Cuda.Devices;
 
 /// <summary>Compiled kernels on the device.</summary>
-internal sealed unsafe class CudaModule : SafeHandle
+internal sealed unsafe class CudaModule : DriverHandle
 {
-    private readonly CudaDevice _device;
     private readonly ConcurrentDictionary<string, nint> _functions = [];
 
     /// <param name="device">Where to load it.</param>
     /// <param name="image">Machine code or PTX.</param>
     /// <exception cref="CudaException">The driver does not take it.</exception>
     public CudaModule(CudaDevice device, ReadOnlySpan<byte> image)
-        : base(0, ownsHandle: true)
+        : base(device)
     {
-        _device = device;
         device.Use();
 
         // PTX must end in a zero.
@@ -30,8 +27,6 @@ internal sealed unsafe class CudaModule : SafeHandle
         }
     }
 
-    public override bool IsInvalid => handle == 0;
-
     /// <summary>Queues a kernel. Its one parameter is a structure.</summary>
     /// <param name="kernel">Its name.</param>
     /// <param name="shape">Blocks and threads.</param>
@@ -40,23 +35,23 @@ internal sealed unsafe class CudaModule : SafeHandle
     public void Launch<T>(string kernel, LaunchShape shape, T arguments, CudaStream stream)
         where T : unmanaged
     {
-        _device.Use();
+        Device.Use();
         var function = _functions.GetOrAdd(kernel, Find);
         void* parameter = &arguments;
-        var status = _device.Driver.Launch(function, shape, stream.Handle, &parameter, _device.CanBeginEarly);
+        var status = Device.Driver.Launch(function, shape, stream.Handle, &parameter, Device.CanBeginEarly);
         if (status != 0)
         {
-            throw new CudaException("cuLaunchKernel", status, _device.Driver.Describe(status), $"{kernel}, {shape.X}×{shape.Y}×{shape.Z} blocks of {shape.Threads}");
+            throw new CudaException("cuLaunchKernel", status, Device.Driver.Describe(status), $"{kernel}, {shape.X}×{shape.Y}×{shape.Z} blocks of {shape.Threads}");
         }
     }
 
-    protected override bool ReleaseHandle() => !_device.TryUse() || _device.Driver.ModuleUnload(handle) == 0;
+    protected override int Release() => Device.Driver.ModuleUnload(handle);
 
     private nint Find(string kernel)
     {
         fixed (byte* name = Encoding.ASCII.GetBytes(kernel + '\0'))
         {
-            _device.Check("cuModuleGetFunction", _device.Driver.ModuleGetFunction(out var function, handle, name), kernel);
+            Device.Check("cuModuleGetFunction", Device.Driver.ModuleGetFunction(out var function, handle, name), kernel);
             return function;
         }
     }

@@ -1,68 +1,49 @@
-using System.Runtime.InteropServices;
-
 namespace Armor.Cuda.Devices;
 
 /// <summary>A queue of work on the device; work in it runs in order.</summary>
-internal sealed class CudaStream : SafeHandle
+internal sealed class CudaStream : DriverHandle
 {
-    private readonly CudaDevice _device;
-
     public CudaStream(CudaDevice device, nint stream)
-        : base(0, ownsHandle: true)
+        : base(device)
     {
-        _device = device;
         SetHandle(stream);
     }
 
-    public override bool IsInvalid => handle == 0;
-
-    public nint Handle
-    {
-        get
-        {
-            ObjectDisposedException.ThrowIf(IsClosed, this);
-            return handle;
-        }
-    }
+    public nint Handle => Open;
 
     /// <summary>Waits for all of it. Errors of kernels show here.</summary>
     public void Synchronize()
     {
-        _device.Use();
-        _device.Check("cuStreamSynchronize", _device.Driver.StreamSynchronize(Handle));
+        Device.Use();
+        Device.Check("cuStreamSynchronize", Device.Driver.StreamSynchronize(Handle));
     }
 
-    protected override bool ReleaseHandle() => !_device.TryUse() || _device.Driver.StreamDestroy(handle) == 0;
+    protected override int Release() => Device.Driver.StreamDestroy(handle);
 }
 
 /// <summary>A point in a stream, with the time at which the device came past it.</summary>
-internal sealed class CudaEvent : SafeHandle
+internal sealed class CudaEvent : DriverHandle
 {
-    private readonly CudaDevice _device;
-
     public CudaEvent(CudaDevice device, nint handle)
-        : base(0, ownsHandle: true)
+        : base(device)
     {
-        _device = device;
         SetHandle(handle);
     }
 
-    public override bool IsInvalid => handle == 0;
-
     public void Record(CudaStream stream)
     {
-        _device.Use();
-        _device.Check("cuEventRecord", _device.Driver.EventRecord(handle, stream.Handle));
+        Device.Use();
+        Device.Check("cuEventRecord", Device.Driver.EventRecord(handle, stream.Handle));
     }
 
     /// <summary>The time from this point to a later one, both passed.</summary>
     public TimeSpan Until(CudaEvent later)
     {
-        _device.Use();
-        _device.Check("cuEventSynchronize", _device.Driver.EventSynchronize(later.handle));
-        _device.Check("cuEventElapsedTime", _device.Driver.EventElapsedTime(out var milliseconds, handle, later.handle));
+        Device.Use();
+        Device.Check("cuEventSynchronize", Device.Driver.EventSynchronize(later.handle));
+        Device.Check("cuEventElapsedTime", Device.Driver.EventElapsedTime(out var milliseconds, handle, later.handle));
         return TimeSpan.FromMilliseconds(milliseconds);
     }
 
-    protected override bool ReleaseHandle() => !_device.TryUse() || _device.Driver.EventDestroy(handle) == 0;
+    protected override int Release() => Device.Driver.EventDestroy(handle);
 }

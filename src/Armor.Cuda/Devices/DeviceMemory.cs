@@ -1,42 +1,28 @@
-using System.Runtime.InteropServices;
-
 namespace Armor.Cuda.Devices;
 
 /// <summary>Memory of the device. Its address is a number: nothing on this side can read through it by mistake.</summary>
-internal sealed unsafe class DeviceMemory : SafeHandle
+internal sealed unsafe class DeviceMemory : DriverHandle
 {
-    private readonly CudaDevice _device;
-
     public DeviceMemory(CudaDevice device, nint address, long bytes)
-        : base(0, ownsHandle: true)
+        : base(device)
     {
-        _device = device;
         Bytes = bytes;
         SetHandle(address);
     }
 
     public long Bytes { get; }
 
-    public override bool IsInvalid => handle == 0;
-
     /// <summary>Where it lies on the device.</summary>
     /// <exception cref="ObjectDisposedException">It was given back.</exception>
-    public nint Address
-    {
-        get
-        {
-            ObjectDisposedException.ThrowIf(IsClosed, this);
-            return handle;
-        }
-    }
+    public nint Address => Open;
 
     /// <summary>Queues a copy to the device; the source must stay until the stream has come past it.</summary>
     public void CopyFrom(PinnedMemory source, long bytes, CudaStream stream, long destinationOffset = 0, long sourceOffset = 0)
     {
         CheckRange(destinationOffset, bytes, Bytes);
         CheckRange(sourceOffset, bytes, source.Bytes);
-        _device.Use();
-        _device.Check("cuMemcpyHtoDAsync", _device.Driver.CopyToDevice(Address + (nint)destinationOffset, source.Address + (nint)sourceOffset, (nuint)bytes, stream.Handle), $"{bytes} bytes");
+        Device.Use();
+        Device.Check("cuMemcpyHtoDAsync", Device.Driver.CopyToDevice(Address + (nint)destinationOffset, source.Address + (nint)sourceOffset, (nuint)bytes, stream.Handle), $"{bytes} bytes");
     }
 
     /// <summary>Queues a copy from the device.</summary>
@@ -44,8 +30,8 @@ internal sealed unsafe class DeviceMemory : SafeHandle
     {
         CheckRange(sourceOffset, bytes, Bytes);
         CheckRange(0, bytes, destination.Bytes);
-        _device.Use();
-        _device.Check("cuMemcpyDtoHAsync", _device.Driver.CopyToHost(destination.Address, Address + (nint)sourceOffset, (nuint)bytes, stream.Handle), $"{bytes} bytes");
+        Device.Use();
+        Device.Check("cuMemcpyDtoHAsync", Device.Driver.CopyToHost(destination.Address, Address + (nint)sourceOffset, (nuint)bytes, stream.Handle), $"{bytes} bytes");
     }
 
     /// <summary>Queues a copy within the device.</summary>
@@ -53,18 +39,18 @@ internal sealed unsafe class DeviceMemory : SafeHandle
     {
         CheckRange(0, bytes, Bytes);
         CheckRange(0, bytes, source.Bytes);
-        _device.Use();
-        _device.Check("cuMemcpyDtoDAsync", _device.Driver.CopyOnDevice(Address, source.Address, (nuint)bytes, stream.Handle), $"{bytes} bytes");
+        Device.Use();
+        Device.Check("cuMemcpyDtoDAsync", Device.Driver.CopyOnDevice(Address, source.Address, (nuint)bytes, stream.Handle), $"{bytes} bytes");
     }
 
     /// <summary>Queues setting every byte.</summary>
     public void Fill(byte value, CudaStream stream)
     {
-        _device.Use();
-        _device.Check("cuMemsetD8Async", _device.Driver.Fill(Address, value, (nuint)Bytes, stream.Handle), $"{Bytes} bytes");
+        Device.Use();
+        Device.Check("cuMemsetD8Async", Device.Driver.Fill(Address, value, (nuint)Bytes, stream.Handle), $"{Bytes} bytes");
     }
 
-    protected override bool ReleaseHandle() => !_device.TryUse() || _device.Driver.MemoryFree(handle) == 0;
+    protected override int Release() => Device.Driver.MemoryFree(handle);
 
     private static void CheckRange(long offset, long bytes, long all)
     {
@@ -76,30 +62,18 @@ internal sealed unsafe class DeviceMemory : SafeHandle
 }
 
 /// <summary>Page-locked memory of the machine.</summary>
-internal sealed unsafe class PinnedMemory : SafeHandle
+internal sealed unsafe class PinnedMemory : DriverHandle
 {
-    private readonly CudaDevice _device;
-
     public PinnedMemory(CudaDevice device, nint address, long bytes)
-        : base(0, ownsHandle: true)
+        : base(device)
     {
-        _device = device;
         Bytes = bytes;
         SetHandle(address);
     }
 
     public long Bytes { get; }
 
-    public override bool IsInvalid => handle == 0;
-
-    public nint Address
-    {
-        get
-        {
-            ObjectDisposedException.ThrowIf(IsClosed, this);
-            return handle;
-        }
-    }
+    public nint Address => Open;
 
     /// <summary>The first elements, as any type.</summary>
     public Span<T> AsSpan<T>(int count)
@@ -109,5 +83,5 @@ internal sealed unsafe class PinnedMemory : SafeHandle
         return new Span<T>((void*)Address, count);
     }
 
-    protected override bool ReleaseHandle() => !_device.TryUse() || _device.Driver.HostFree(handle) == 0;
+    protected override int Release() => Device.Driver.HostFree(handle);
 }

@@ -110,6 +110,9 @@ internal static class FamilyCheckpoint
         return [.. Enumerable.Range(0, count).Select(_ => random.Next(Vocabulary))];
     }
 
+    /// <summary>Sequences of 20 to 49 tokens, each other ones.</summary>
+    public static IReadOnlyList<int[]> Sequences(int count) => [.. Enumerable.Range(0, count).Select(index => Tokens(20 + (index % 30), index))];
+
     private static IEnumerable<(string Name, long[] Shape)> Shapes(JsonObject config)
     {
         string type = (string)config["model_type"]!;

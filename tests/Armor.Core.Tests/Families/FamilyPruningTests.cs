@@ -35,7 +35,7 @@ public sealed class FamilyPruningTests
     public async Task APrunedModelLoadsAndExports([ValueSource(nameof(Families))] string family, [Values] CalibrationMode mode)
     {
         Dictionary<string, double[]> source = FamilyCheckpoint.Write(family, model);
-        ModelPruningReport report = await ModelPruner.PruneTokensAsync(model, output, Sequences(10), FamilyCheckpoint.Quick with { Calibration = mode });
+        ModelPruningReport report = await ModelPruner.PruneTokensAsync(model, output, FamilyCheckpoint.Sequences(10), FamilyCheckpoint.Quick with { Calibration = mode });
 
         int[] tokens = FamilyCheckpoint.Tokens(40, seed: 3);
         float[] logits = Logits(output, tokens);
@@ -65,13 +65,13 @@ public sealed class FamilyPruningTests
     public async Task PruningByTheInputsBeatsPruningWithoutThem([Values("Gemma 3", "Mixtral")] string family)
     {
         Dictionary<string, double[]> source = FamilyCheckpoint.Write(family, model);
-        await ModelPruner.PruneTokensAsync(model, output, Sequences(40), FamilyCheckpoint.Quick);
+        await ModelPruner.PruneTokensAsync(model, output, FamilyCheckpoint.Sequences(40), FamilyCheckpoint.Quick);
         int[] tokens = FamilyCheckpoint.Tokens(60, seed: 99);
         double[] dense = [.. new FamilyReference(FamilyCheckpoint.Configuration(family), source).Logits(tokens).SelectMany(row => row)];
         double Error(string path) => Logits(path, tokens).Zip(dense, (x, y) => Math.Pow(x - y, 2)).Sum() / dense.Sum(y => y * y);
 
         await ModelPruner.PruneTokensAsync(
-            model, folder.File("magnitude"), Sequences(2), FamilyCheckpoint.Quick with { Pruner = new ArmorPrunerOptions { Method = PruningMethod.Magnitude } });
+            model, folder.File("magnitude"), FamilyCheckpoint.Sequences(2), FamilyCheckpoint.Quick with { Pruner = new ArmorPrunerOptions { Method = PruningMethod.Magnitude } });
         Assert.That(Error(output), Is.LessThan(0.7 * Error(folder.File("magnitude"))));
     }
 
@@ -79,7 +79,7 @@ public sealed class FamilyPruningTests
     public async Task FusedWeightsAreStackedInTheSparseExport()
     {
         FamilyCheckpoint.Write(Phi3, model);
-        await ModelPruner.PruneTokensAsync(model, output, Sequences(4), FamilyCheckpoint.Quick with { Pruner = new ArmorPrunerOptions { Method = PruningMethod.Wanda } });
+        await ModelPruner.PruneTokensAsync(model, output, FamilyCheckpoint.Sequences(4), FamilyCheckpoint.Quick with { Pruner = new ArmorPrunerOptions { Method = PruningMethod.Wanda } });
         using ArmorCheckpoint pruned = ArmorCheckpoint.Open(output);
         Sparse24Export.Write(pruned, folder.File("sparse"));
 
@@ -124,8 +124,6 @@ public sealed class FamilyPruningTests
             Assert.That(file.ReadFloat32(name), Is.EqualTo(Array.ConvertAll(values, value => (float)value)), name);
         }
     }
-
-    private static IReadOnlyList<int[]> Sequences(int count) => [.. Enumerable.Range(0, count).Select(index => FamilyCheckpoint.Tokens(20 + (index % 30), index))];
 
     private static float[] Logits(string path, int[] tokens)
     {

@@ -43,8 +43,8 @@ public sealed class FamilyRecoveryTests
     public async Task TheHeldOutKlFallsInBothPhases([ValueSource(nameof(Families))] string family)
     {
         FamilyCheckpoint.Write(family, dense);
-        await ModelPruner.PruneTokensAsync(dense, folder.File("pruned"), Sequences(8), FamilyCheckpoint.Quick);
-        RecoveryReport report = await ModelRecovery.RecoverTokensAsync(folder.File("pruned"), dense, folder.File("recovered"), Sequences(24), Quick);
+        await ModelPruner.PruneTokensAsync(dense, folder.File("pruned"), FamilyCheckpoint.Sequences(8), FamilyCheckpoint.Quick);
+        RecoveryReport report = await ModelRecovery.RecoverTokensAsync(folder.File("pruned"), dense, folder.File("recovered"), FamilyCheckpoint.Sequences(24), Quick);
         foreach (RecoveryPhaseReport phase in report.Phases)
         {
             Assert.That(phase.KlAfter, Is.LessThan(phase.KlBefore), phase.ToString());
@@ -108,6 +108,4 @@ public sealed class FamilyRecoveryTests
     }
 
     private static double Norm(Tensor values) => Math.Sqrt(values.to(float64).Squared().sum().ToNumber());
-
-    private static IReadOnlyList<int[]> Sequences(int count) => [.. Enumerable.Range(0, count).Select(index => FamilyCheckpoint.Tokens(20 + (index % 30), index))];
 }
