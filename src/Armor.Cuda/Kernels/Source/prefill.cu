@@ -6,7 +6,7 @@ constexpr int LargeTiles = 8; // of eight inputs
 
 /// Tiles of sixteen rows a warp. A dense chunk alone takes 64 registers.
 template <class Form>
-constexpr int row_tiles_of() { return Form::IsFetchedAhead ? 2 : 1; }
+ARMOR_DEVICE constexpr int row_tiles_of() { return Form::IsFetchedAhead ? 2 : 1; }
 
 /// One step: each fragment of the inputs serves all row tiles.
 template <class Form, int RowTiles, int Step>

@@ -162,8 +162,8 @@ ARMOR_DEVICE void product(const ProductArguments& a)
     const int block = ARMOR_BLOCK_X, split = ARMOR_BLOCK_Y, group = ARMOR_BLOCK_Z;
     const OwnPart part = own_part(a, block);
     const int tile = part.block * BlockTiles + warp;
-    const int first = static_cast<int>(static_cast<long long>(a.chunks) * split / a.splits);
-    const int last = static_cast<int>(static_cast<long long>(a.chunks) * (split + 1) / a.splits);
+    const int first = static_cast<u32>(a.chunks) * split / static_cast<u32>(a.splits);
+    const int last = static_cast<u32>(a.chunks) * (split + 1) / static_cast<u32>(a.splits);
     const int first_input = group * Tiles * 8;
     const int inputs = a.batch - first_input < Tiles * 8 ? a.batch - first_input : Tiles * 8;
     const int stride = 1 << a.stride_shift;
@@ -174,6 +174,12 @@ ARMOR_DEVICE void product(const ProductArguments& a)
     {
         const u64 row_start = static_cast<u64>(tile) * a.chunks;
         typename Form::Chunk current = Form::load(part.weight, row_start + first, lane);
+        if (split == 0 && lane < a.wrapper_steps * 4)
+        {
+            // A is wanted at the very end, by whoever comes last: eight lanes' words a line.
+            prefetch(part.wrapper + (static_cast<u64>(tile) * a.wrapper_steps * 4 + lane) * 8);
+        }
+
         wait_for_previous_grid();
         const int tile_stride = a.chunks * ChunkSteps * Lanes;
         const Word4* input = a.input + part.index * a.input_stride + static_cast<u64>(group) * Tiles * tile_stride + first * ChunkSteps * Lanes + lane;
@@ -227,7 +233,6 @@ ARMOR_DEVICE void product(const ProductArguments& a)
     }
 
     __shared__ u32 ticket;
-    device_fence();
     block_barrier();
     if (tid == 0)
     {
@@ -240,7 +245,6 @@ ARMOR_DEVICE void product(const ProductArguments& a)
         return;
     }
 
-    device_fence();
     const int rows_here = part.rows - part.block * BlockRows < BlockRows ? part.rows - part.block * BlockRows : BlockRows;
     if (a.wrapper_steps > 0)
     {
