@@ -26,7 +26,7 @@ internal static class StudyChart
         }
 
         plot.Font.Set(Fonts.Sans);
-        plot.Title($"What pruning lost, run by run: {result.Name}", size: 18);
+        plot.Title($"What pruning lost, run by run: {result.Name}, {result.Model}", size: 18);
         plot.SavePng(path, Width, hasCurves ? HeightOfCurves : HeightOfFrame + (HeightOfRow * result.Rows.Count));
     }
 
