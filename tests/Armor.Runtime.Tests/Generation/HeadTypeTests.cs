@@ -285,7 +285,8 @@ internal sealed class HeadTypeTests
         protected override KernelWeight PackDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken)
             => _reference.PrepareDense(source, elementType, cancellationToken);
 
-        protected override KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken)
-            => _reference.PrepareLayer(layer, elementType, cancellationToken);
+        protected override KernelWeight PackLayer(
+        ArmorLayer layer, TensorElementType elementType, TensorElementType wrapperType, CancellationToken cancellationToken)
+            => _reference.PrepareLayer(layer, elementType, wrapperType, cancellationToken);
     }
 }
