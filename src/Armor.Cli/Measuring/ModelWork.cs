@@ -9,9 +9,8 @@ namespace Armor.Cli.Measuring;
 /// <param name="Flops">Multiplications and additions of the linears, as if all of them were dense.</param>
 internal sealed record ModelWork(long Bytes, double Flops)
 {
-    // A scale of four bytes for 256 columns of a head; for 128 of a wrapper, and its diagonal.
+    // A scale of four bytes for 256 columns.
     private const double Int8HeadBytes = 1 + (4.0 / 256);
-    private const double Int8WrapperBytes = 1 + (8.0 / 128);
 
     /// <param name="folder">Dense or ARMOR.</param>
     /// <param name="types">In which types parts are held; those that are stored if not given.</param>
@@ -27,7 +26,7 @@ internal sealed record ModelWork(long Bytes, double Flops)
             // A row of the embedding is next to nothing, unless the head shares its weight.
             bool isEmbedding = tensor.Name == ModelShapes.Embedding && !configuration.TieWordEmbeddings;
             bool isHead = tensor.Name == (configuration.TieWordEmbeddings ? ModelShapes.Embedding : ModelShapes.Head);
-            double own = isHead ? HeldBytes(tensor, types?.Head, Int8HeadBytes) : IsWrapper(tensor.Name) ? HeldBytes(tensor, types?.Wrappers, Int8WrapperBytes) : tensor.ByteCount;
+            double own = isHead ? HeldBytes(tensor, types?.Head, Int8HeadBytes) : IsWrapper(tensor.Name) ? HeldBytes(tensor, types?.Wrappers, Int8WrapperBytes(tensor)) : tensor.ByteCount;
             bytes += isEmbedding ? 0 : own * (IsExpert(tensor.Name) ? active : 1);
         }
 
@@ -46,6 +45,9 @@ internal sealed record ModelWork(long Bytes, double Flops)
         TensorElementType.Int8 => tensor.ElementCount * int8,
         { } type => tensor.ElementCount * (double)type.ByteSize(),
     };
+
+    /// <summary>A row of a block has a scale of four bytes for each 128 columns, and a diagonal of four.</summary>
+    private static double Int8WrapperBytes(TensorDescription blocks) => 1 + (4.0 * (((blocks.Shape[^1] + 127) / 128) + 1) / blocks.Shape[^1]);
 
     // Names of docs/formats.md.
     private static bool IsWrapper(string name) =>
