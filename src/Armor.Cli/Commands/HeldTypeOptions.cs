@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Armor.Cli.Measuring;
 using Armor.Runtime.Checkpoints;
 
 namespace Armor.Cli.Commands;
@@ -47,10 +48,4 @@ internal sealed class HeldTypeOptions
         Description = $"{description}: {string.Join(", ", Types.Keys)}.",
         HelpName = "TYPE",
     }.AcceptOnlyFromAmong([.. Types.Keys]);
-}
-
-/// <summary>In which types a model's parts are held; null for the stored ones.</summary>
-internal sealed record HeldTypes(TensorElementType? Head, TensorElementType? Wrappers)
-{
-    internal static HeldTypes Stored { get; } = new(null, null);
 }

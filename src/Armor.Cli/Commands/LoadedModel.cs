@@ -1,3 +1,4 @@
+using Armor.Cli.Measuring;
 using Armor.Runtime.Generation;
 using Armor.Runtime.Kernels;
 using Armor.Runtime.Kernels.Cpu;

@@ -1,4 +1,3 @@
-using Armor.Cli.Commands;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Models;
 
