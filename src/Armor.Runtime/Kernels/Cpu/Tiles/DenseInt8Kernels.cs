@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
@@ -106,7 +105,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors> : IT
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums)
+    public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         for (; steps > 0; steps -= SectionSteps, isFirst = false)
         {
@@ -118,6 +117,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors> : IT
             var end = input + (Math.Min(SectionSteps, steps) * 2 * V);
             do
             {
+                Prefetching.Fetch(ref next, lines);
                 var (x, y) = (*(TVector*)input, *(TVector*)(input + V));
                 Add(weights, 0, x, y, ref a0, ref b0);
                 Add(weights, 1, x, y, ref a1, ref b1);
@@ -141,7 +141,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors> : IT
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next)
+    public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         for (; steps > 0; steps -= SectionSteps, isFirst = false)
         {
@@ -154,12 +154,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors> : IT
             var end = input + (Math.Min(SectionSteps, steps) * 4 * V);
             do
             {
-                if (Sse.IsSupported)
-                {
-                    Sse.Prefetch1(next);
-                    next += 64;
-                }
-
+                Prefetching.Fetch(ref next, lines);
                 var (x, y, z, w) = (*(TVector*)input, *(TVector*)(input + V), *(TVector*)(input + (2 * V)), *(TVector*)(input + (3 * V)));
                 Add(weights, 0, x, y, z, w, ref a0, ref b0, ref e0, ref f0);
                 Add(weights, 1, x, y, z, w, ref a1, ref b1, ref e1, ref f1);
