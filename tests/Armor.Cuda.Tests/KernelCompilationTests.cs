@@ -55,6 +55,7 @@ public class KernelCompilationTests
             {
                 HostCompiler.Run(
                     compiler, "-x", "cuda", "--cuda-device-only", $"--cuda-gpu-arch={architecture}", "-nocudainc", "-nocudalib", "-std=c++17", "-O3", "-Wall", "-Wextra", "-Werror",
+                    "-Xclang", "-fno-cuda-host-device-constexpr",
                     "-S", source, "-o", output);
             }
             catch (CudaException exception) when (exception.Message.Contains("unsupported CUDA gpu architecture", StringComparison.OrdinalIgnoreCase))

@@ -95,7 +95,7 @@ internal class ProductGroupTests
 
                 // The input is still where the products before have put it.
                 new ProductGroup(run, [.. weights.Select(weight => ((CudaWeight)weight).Product)]).Multiply(
-                    run, run.Scratch(ScratchUse.Input, input.Length * sizeof(float)).Address, batch, [.. outputs.Select(output => output.Address)]);
+                    run, new ProductInput(run.Scratch(ScratchUse.Input, input.Length * sizeof(float)).Address), batch, [.. outputs.Select(output => output.Address)]);
                 for (var i = 0; i < weights.Length; i++)
                 {
                     var staging = run.Staging(outputs[i].Bytes);

@@ -63,36 +63,35 @@ internal static class EvalCommand
             string folder = ModelFolder.Existing(parsed.GetRequiredValue(model));
             string file = parsed.GetRequiredValue(text);
             string? other = parsed.GetValue(against) is { } given ? ModelFolder.Existing(given) : null;
-            (PerplexityResult result, PerplexityResult? reference) = await session.RunAsync("Evaluating", steps =>
+            (PerplexityResult result, PerplexityResult? reference, DocumentSequences measured) = await session.RunAsync("Evaluating", steps =>
             {
                 ModelTokenizer tokenizer = ModelTokenizer.Load(folder);
-                Func<int, IEnumerable<int[]>> cut = parsed.GetValue(windows) is { } length
-                    ? Windows(TextOptions.ReadText(file), tokenizer, length)
-                    : Documents(documents.ReadDocuments(parsed, file), tokenizer);
                 int context = ModelConfiguration.Load(folder).ContextLength;
                 if (other is not null)
                 {
                     RequireAlike(folder, other);
                 }
 
-                List<int[]> sequences = [.. cut(context).Take(parsed.GetValue(count) ?? int.MaxValue)];
+                DocumentSequences cut = parsed.GetValue(windows) is { } length
+                    ? Windows(TextOptions.ReadText(file), tokenizer, length, context, parsed.GetValue(count))
+                    : TextCorpus.FitDocuments(documents.ReadDocuments(parsed, file), tokenizer, context, parsed.GetValue(count));
                 TensorElementType? type = HeadOption.Read(parsed, head);
-                return (Evaluate(folder, type), other is null ? null : Evaluate(other, null));
+                return (Evaluate(folder, type), other is null ? null : Evaluate(other, null), cut);
 
                 PerplexityResult Evaluate(string one, TensorElementType? headType)
                 {
                     if (parsed.GetValue(head) is not null)
                     {
                         using LoadedModel running = LoadedModel.Load(one, threads: null, card: null, headType, session.CancellationToken);
-                        return RuntimePerplexity.Measure(running.Model, sequences, steps, session.CancellationToken);
+                        return RuntimePerplexity.Measure(running.Model, cut.Sequences, steps, session.CancellationToken);
                     }
 
                     using CausalLanguageModel loaded = CausalLanguageModel.Load(one);
-                    return new PerplexityEvaluator(loaded).Evaluate(sequences, new EvaluationSteps(steps), session.CancellationToken);
+                    return new PerplexityEvaluator(loaded).Evaluate(cut.Sequences, new EvaluationSteps(steps), session.CancellationToken);
                 }
             }).ConfigureAwait(false);
             NllDifference? difference = reference is null ? null : result.Minus(reference);
-            session.Write(() => ToJson(result, difference), console => Print(console, result, difference));
+            session.Write(() => ToJson(result, difference, measured), console => Print(console, result, difference, measured));
         }));
         return command;
     }
@@ -109,13 +108,11 @@ internal static class EvalCommand
         }
     }
 
-    private static Func<int, IEnumerable<int[]>> Documents(IReadOnlyList<string> documents, ModelTokenizer tokenizer) =>
-        context => TextCorpus.TokenizeDocuments(documents, tokenizer, context);
+    /// <summary>Windows follow each other: nothing is cut off but the rest after the last.</summary>
+    private static DocumentSequences Windows(string text, ModelTokenizer tokenizer, int length, int context, int? most) =>
+        new([.. TextCorpus.JoinedWindows(text, tokenizer, length, context).Take(most ?? int.MaxValue)], 0, 0);
 
-    private static Func<int, IEnumerable<int[]>> Windows(string text, ModelTokenizer tokenizer, int length) =>
-        context => TextCorpus.JoinedWindows(text, tokenizer, length, context);
-
-    private static JsonObject ToJson(PerplexityResult result, NllDifference? difference)
+    private static JsonObject ToJson(PerplexityResult result, NllDifference? difference, DocumentSequences measured)
     {
         var json = new JsonObject
         {
@@ -124,6 +121,8 @@ internal static class EvalCommand
             ["nllStandardError"] = result.NllStandardError,
             ["predictions"] = result.Predictions,
             ["sequences"] = result.Sequences,
+            ["cutSequences"] = measured.CutSequences,
+            ["lostTokens"] = measured.LostTokens,
             ["seconds"] = result.Seconds,
         };
         if (difference is { } found)
@@ -135,7 +134,7 @@ internal static class EvalCommand
         return json;
     }
 
-    private static void Print(IAnsiConsole console, PerplexityResult result, NllDifference? difference)
+    private static void Print(IAnsiConsole console, PerplexityResult result, NllDifference? difference, DocumentSequences measured)
     {
         var grid = new Grid().AddColumn().AddColumn(new GridColumn().RightAligned());
         grid.AddRow("[bold]Perplexity[/]", Numbers.Invariant($"[bold]{result.Perplexity:0.0000}[/]"));
@@ -147,6 +146,11 @@ internal static class EvalCommand
 
         grid.AddRow("Predictions", Numbers.Invariant($"{result.Predictions:N0}"));
         grid.AddRow("Sequences", Numbers.Invariant($"{result.Sequences:N0}"));
+        if (measured.CutSequences > 0)
+        {
+            grid.AddRow("– cut to the window", Numbers.Invariant($"{measured.CutSequences:N0}, by {measured.LostTokens:N0} tokens"));
+        }
+
         grid.AddRow("Time", Numbers.Seconds(result.Seconds));
         console.Write(grid);
     }

@@ -1,8 +1,5 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
-using System.Globalization;
-using System.Security.Cryptography;
-using System.Text;
 using Armor.Cli.Hosting;
 using Armor.Core.Evaluation.Tasks;
 using Armor.Core.Evaluation.Tasks.Results;
@@ -100,7 +97,7 @@ internal sealed class EvalTasks(Option<string> against)
 
         TaskReport Evaluate(string one, IProgress<Step> steps)
         {
-            string identity = Identity(one);
+            string identity = ModelFolder.Identity(one);
             TaskRunOptions own = options with
             {
                 ModelIdentity = identity,
@@ -136,14 +133,6 @@ internal sealed class EvalTasks(Option<string> against)
         }
 
         return parsed;
-    }
-
-    /// <summary>Of a model's folder: names, sizes and times of its files, which change with it.</summary>
-    private static string Identity(string folder)
-    {
-        IEnumerable<string> files = new DirectoryInfo(folder).EnumerateFiles().OrderBy(file => file.Name, StringComparer.Ordinal)
-            .Select(file => string.Create(CultureInfo.InvariantCulture, $"{file.Name} {file.Length} {file.LastWriteTimeUtc.Ticks}"));
-        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', files))));
     }
 
     private sealed class TaskSteps(IProgress<Step> steps) : IProgress<TaskProgress>

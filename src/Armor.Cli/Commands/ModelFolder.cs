@@ -1,4 +1,7 @@
 using System.CommandLine;
+using System.Globalization;
+using System.Security.Cryptography;
+using System.Text;
 using Armor.Cli.Hosting;
 
 namespace Armor.Cli.Commands;
@@ -13,4 +16,12 @@ internal static class ModelFolder
     internal static string Existing(string path) => Directory.Exists(path)
         ? path
         : throw new ToolException(File.Exists(path) ? $"{path}: expected a model folder, found a file." : $"{path}: the model folder does not exist.");
+
+    /// <summary>What tells a model's folder from others: a hash of its files' names, sizes and times, which change with it.</summary>
+    internal static string Identity(string folder)
+    {
+        IEnumerable<string> files = new DirectoryInfo(folder).EnumerateFiles().OrderBy(file => file.Name, StringComparer.Ordinal)
+            .Select(file => string.Create(CultureInfo.InvariantCulture, $"{file.Name} {file.Length} {file.LastWriteTimeUtc.Ticks}"));
+        return Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(string.Join('\n', files))));
+    }
 }

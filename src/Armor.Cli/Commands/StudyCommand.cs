@@ -44,8 +44,9 @@ internal static class StudyCommand
         preset.AcceptOnlyFromAmong([.. Presets.Keys]);
         var quick = new Option<bool>("--quick") { Description = "A short form: fewer settings, steps and sequences." };
         var chart = new Option<string>("--chart") { Description = "Draw the runs to a PNG file.", HelpName = "FILE" };
+        var work = new Option<string>("--work") { Description = "Keep finished runs here; the same command goes on from them.", HelpName = "FOLDER" };
         var documents = new TextOptions();
-        var command = new Command(name, description) { model, calibration, evaluation, sizes, runs, sequences, preset, quick, chart };
+        var command = new Command(name, description) { model, calibration, evaluation, sizes, runs, sequences, preset, quick, chart, work };
         documents.AddTo(command);
         command.SetAction((parsed, cancellationToken) => host.RunNativeAsync(parsed, cancellationToken, async session =>
         {
@@ -77,8 +78,9 @@ internal static class StudyCommand
             int[][] evaluated = [.. TextCorpus.TokenizeDocuments(
                 documents.ReadDocuments(parsed, measured), ModelTokenizer.Load(source.Model), ModelConfiguration.Load(source.Model).ContextLength)
                 .Take(parsed.GetValue(sequences) ?? (isQuick ? QuickSequences : Sequences))];
+            using var finished = new StudyWork(parsed.GetValue(work), ModelFolder.Identity(source.Model), evaluated);
             StudyResult result = await session.RunAsync("Study", steps =>
-                new StudyRunner(name, source.Model, evaluated).RunAsync(variants, steps, session.CancellationToken)).ConfigureAwait(false);
+                new StudyRunner(name, source.Model, evaluated, finished).RunAsync(variants, steps, session.CancellationToken)).ConfigureAwait(false);
             if (parsed.GetValue(chart) is { } picture)
             {
                 StudyChart.Write(result, picture + ".partial.png");

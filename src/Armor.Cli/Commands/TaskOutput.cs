@@ -73,6 +73,7 @@ internal static class TaskOutput
             }
 
             console.Write(table);
+            PrintNotes(console, report.Notes);
             console.WriteLine(Numbers.Seconds(report.Seconds));
             return;
         }
@@ -85,7 +86,20 @@ internal static class TaskOutput
         }
 
         console.Write(compared);
+        PrintNotes(console, Together(report, reference));
         console.WriteLine($"{Numbers.Seconds(report.Seconds)} and {Numbers.Seconds(reference.Seconds)}");
+    }
+
+    /// <summary>Both models' notes: as a rule they have the same window and tokenizer, and say the same.</summary>
+    private static IEnumerable<string> Together(TaskReport report, TaskReport reference) =>
+        [.. report.Notes, .. reference.Notes.Except(report.Notes).Select(note => $"Of the reference: {note}")];
+
+    private static void PrintNotes(IAnsiConsole console, IEnumerable<string> notes)
+    {
+        foreach (string note in notes)
+        {
+            console.WriteLine(note);
+        }
     }
 
     private static string[] Cells(TaskComparison each) =>

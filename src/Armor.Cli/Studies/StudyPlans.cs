@@ -50,20 +50,27 @@ internal static class StudyPlans
             ("exact sweep", paper with { CoreAlgorithm = CoreAlgorithm.ExactSweep }),
             ("exact sweep, exact wrappers", paper with { CoreAlgorithm = CoreAlgorithm.ExactSweep, WrapperAlgorithm = WrapperAlgorithm.LeastSquares }),
         ];
-        return [.. curves.SelectMany(curve => steps.SelectMany(count => Seeds(runs, Shortened(curve.Options, count)).Select(options =>
-            new StudyVariant(Numbers($"{curve.Curve}, {count} steps"), Samples(documents), options, curve.Curve))))];
+        return [.. curves.SelectMany(curve => steps.SelectMany(count =>
+            Repeated(Numbers($"{curve.Curve}, {count} steps"), documents, Shortened(curve.Options, count), runs, curve.Curve)))];
     }
 
     /// <summary>Block sizes of the wrappers.</summary>
     internal static IReadOnlyList<StudyVariant> BlockSize(IReadOnlyList<string> documents, IReadOnlyList<int> sizes, int runs, ArmorPrunerOptions options) =>
-        [.. sizes.SelectMany(size => Seeds(runs, options with { BlockSize = size }).Select(own => new StudyVariant(Numbers($"blocks of {size}"), Samples(documents), own)))];
+        [.. sizes.SelectMany(size => Repeated(Numbers($"blocks of {size}"), documents, options with { BlockSize = size }, runs))];
 
-    private static IEnumerable<ArmorPrunerOptions> Seeds(int runs, ArmorPrunerOptions options) => Enumerable.Range(0, runs).Select(seed => options with { Seed = seed });
+    /// <summary>
+    /// One setting several times, each with a seed and a part of the text of its own: some settings draw nothing at random, and a seed alone would show less than what
+    /// another text changes. Parts follow each other and go on from the text's start where it ends; all settings have the same ones.
+    /// </summary>
+    private static IEnumerable<StudyVariant> Repeated(string setting, IReadOnlyList<string> documents, ArmorPrunerOptions options, int runs, string? curve = null)
+    {
+        int size = Math.Min(DefaultSamples, documents.Count);
+        return Enumerable.Range(0, runs).Select(run => new StudyVariant(
+            setting, [.. Enumerable.Range(run * size, size).Select(index => documents[index % documents.Count])], options with { Seed = run }, curve));
+    }
 
     private static ArmorPrunerOptions Shortened(ArmorPrunerOptions options, int steps) =>
         options with { Stages = [.. options.Stages.Select(stage => stage with { PolishCycles = steps })] };
-
-    private static IReadOnlyList<string> Samples(IReadOnlyList<string> documents) => [.. documents.Take(DefaultSamples)];
 
     private static string Numbers(FormattableString text) => FormattableString.Invariant(text);
 }

@@ -9,6 +9,14 @@ namespace Armor.Cli.Studies;
 /// <param name="Curve">What the settings have in common that differ in their work only; null where a setting is compared by itself.</param>
 internal sealed record StudyVariant(string Setting, IReadOnlyList<string> Texts, ArmorPrunerOptions Options, string? Curve = null);
 
+/// <summary>What one pruning came to.</summary>
+/// <param name="Storage">Bytes of the linears as a share of their dense bfloat16 size.</param>
+/// <param name="DeltaNll">NLL a token above the dense model's, in nats.</param>
+/// <param name="StandardError">Of <paramref name="DeltaNll"/>, over the evaluation's sequences; null for a single one.</param>
+/// <param name="Seconds">Wall time of the pruning, calibration included.</param>
+/// <param name="OptimiserSeconds">The part of it in which weights were optimised, summed over the linears.</param>
+internal sealed record StudyMeasurement(double Storage, double DeltaNll, double? StandardError, double Seconds, double OptimiserSeconds);
+
 /// <summary>What the runs of one setting came to.</summary>
 /// <param name="Setting">The setting.</param>
 /// <param name="Curve">See <see cref="StudyVariant"/>.</param>

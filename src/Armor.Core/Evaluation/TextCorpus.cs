@@ -32,17 +32,21 @@ public static class TextCorpus
     /// <param name="contextLength">The model's context.</param>
     /// <returns>The sequences in order.</returns>
     /// <exception cref="EvaluationException">The context is too short to predict anything.</exception>
-    public static IEnumerable<int[]> TokenizeDocuments(IEnumerable<string> documents, ModelTokenizer tokenizer, int contextLength)
-    {
-        ArgumentNullException.ThrowIfNull(documents);
-        ArgumentNullException.ThrowIfNull(tokenizer);
-        if (contextLength < 3)
-        {
-            throw new EvaluationException($"The context is too short to predict anything: expected at least 3 tokens, found {contextLength}.");
-        }
+    public static IEnumerable<int[]> TokenizeDocuments(IEnumerable<string> documents, ModelTokenizer tokenizer, int contextLength) =>
+        Cut(documents, tokenizer, contextLength).Select(document => document.Tokens);
 
-        return documents.Select(document => tokenizer.Encode(document)).Where(tokens => tokens.Count > 1)
-            .Select(tokens => tokens.Take(contextLength - 1).ToArray());
+    /// <summary>The sequences of <see cref="TokenizeDocuments"/>, with what was cut off their ends.</summary>
+    /// <param name="documents">The documents.</param>
+    /// <param name="tokenizer">The model's tokenizer.</param>
+    /// <param name="contextLength">The model's context.</param>
+    /// <param name="most">The most sequences; null for all.</param>
+    /// <returns>The sequences in order.</returns>
+    /// <exception cref="EvaluationException">The context is too short to predict anything.</exception>
+    public static DocumentSequences FitDocuments(IEnumerable<string> documents, ModelTokenizer tokenizer, int contextLength, int? most = null)
+    {
+        (int[] Tokens, int Lost)[] cut = [.. Cut(documents, tokenizer, contextLength).Take(most ?? int.MaxValue)];
+        return new DocumentSequences(
+            [.. cut.Select(document => document.Tokens)], cut.Count(document => document.Lost > 0), cut.Sum(document => (long)document.Lost));
     }
 
     /// <summary>
@@ -68,5 +72,19 @@ public static class TextCorpus
         return tokens.Count >= length
             ? [.. tokens.Chunk(length).Where(window => window.Length == length)]
             : throw new EvaluationException($"The text is too short for one window: expected at least {length} tokens, found {tokens.Count}.");
+    }
+
+    private static IEnumerable<(int[] Tokens, int Lost)> Cut(IEnumerable<string> documents, ModelTokenizer tokenizer, int contextLength)
+    {
+        ArgumentNullException.ThrowIfNull(documents);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        if (contextLength < 3)
+        {
+            throw new EvaluationException($"The context is too short to predict anything: expected at least 3 tokens, found {contextLength}.");
+        }
+
+        int most = contextLength - 1;
+        return documents.Select(document => tokenizer.Encode(document)).Where(tokens => tokens.Count > 1)
+            .Select(tokens => (tokens.Take(most).ToArray(), Math.Max(0, tokens.Count - most)));
     }
 }

@@ -1,5 +1,6 @@
 using System.Numerics;
 using Armor.Cuda.Devices;
+using Armor.Cuda.Kernels;
 using Armor.Runtime.Models;
 
 namespace Armor.Cuda.Decoding;
@@ -36,16 +37,19 @@ internal sealed class Activations(CudaDevice device, ModelConfiguration configur
     /// <summary>[rows, heads × head size].</summary>
     public nint Context { get; private set; }
 
-    /// <summary>[rows, intermediate].</summary>
+    /// <summary>[rows, intermediate], or of experts [rows · experts of a row, intermediate].</summary>
     public nint Gate { get; private set; }
 
-    /// <summary>[rows, intermediate].</summary>
+    /// <summary>Like <see cref="Gate"/>.</summary>
     public nint Up { get; private set; }
 
     /// <summary>The rows that go through one expert, [rows, hidden]; where there are experts.</summary>
     public nint ExpertInput { get; private set; }
 
-    /// <summary>What one expert makes of its rows, [rows, hidden]; where there are experts.</summary>
+    /// <summary>Sums of squares of the residual stream's parts, [rows, hidden / 128, rounded up].</summary>
+    public nint Squares { get; private set; }
+
+    /// <summary>What experts make of their rows, [rows · experts of a row, hidden]; where there are experts.</summary>
     public nint ExpertOutput { get; private set; }
 
     /// <summary>The router's scores, [rows, experts]; where there are experts.</summary>
@@ -72,12 +76,14 @@ internal sealed class Activations(CudaDevice device, ModelConfiguration configur
             Keys = Allocate(room, configuration.KeyValueSize);
             Values = Allocate(room, configuration.KeyValueSize);
             Context = Allocate(room, configuration.QuerySize);
-            Gate = Allocate(room, configuration.IntermediateSize);
-            Up = Allocate(room, configuration.IntermediateSize);
+            Squares = Allocate(room, ProductSum.BlocksOf(configuration.HiddenSize));
+            var slots = room * (configuration.Experts?.PerToken ?? 1);
+            Gate = Allocate(slots, configuration.IntermediateSize);
+            Up = Allocate(slots, configuration.IntermediateSize);
             if (configuration.Experts is { } experts)
             {
                 ExpertInput = Allocate(room, configuration.HiddenSize);
-                ExpertOutput = Allocate(room, configuration.HiddenSize);
+                ExpertOutput = Allocate(slots, configuration.HiddenSize);
                 Allocate(room, experts.Count);
                 _scores = _owned[^1];
             }

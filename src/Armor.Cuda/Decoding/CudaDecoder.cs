@@ -149,19 +149,18 @@ internal sealed class CudaDecoder : IDecoder
         {
             _recorded.Queue(run, rows, _activations.Version, () =>
             {
-                _layers.Queue(run, shape, CancellationToken.None);
-                QueueLogits(run, 0, rows);
+                QueueLogits(run, _layers.Queue(run, shape, CancellationToken.None), 0, rows);
             });
             Fetch(run, 0, rows, output);
             return;
         }
 
-        _layers.Queue(run, shape, cancellationToken);
+        var input = _layers.Queue(run, shape, cancellationToken);
         for (var first = 0; first < wanted; first += MostHeadRows)
         {
             cancellationToken.ThrowIfCancellationRequested();
             var count = Math.Min(MostHeadRows, wanted - first);
-            QueueLogits(run, first, count);
+            QueueLogits(run, input, first, count);
             Fetch(run, first, count, output);
         }
 
@@ -169,9 +168,9 @@ internal sealed class CudaDecoder : IDecoder
     }
 
     /// <summary>Queues the head for some of the wanted rows, and the choice of the likeliest token of each.</summary>
-    private void QueueLogits(DeviceRun run, int first, int rows)
+    private void QueueLogits(DeviceRun run, ProductInput input, int first, int rows)
     {
-        _head.Multiply(run, _activations.Normed + ((nint)first * _configuration.HiddenSize * sizeof(float)), rows, _activations.Logits.Address);
+        LayerPass.Queue(run, _head, input.From(first, _configuration.HiddenSize), rows, _activations.Logits.Address);
         var blocks = (_configuration.VocabularySize + LogitsOfBlock - 1) / LogitsOfBlock;
         run.Launch(KernelNames.Logits, (uint)blocks, (uint)rows, 1, LogitThreads, new LogitArguments
         {

@@ -13,19 +13,20 @@ internal sealed class DeviceLinear(LinearWeight linear, DeviceVectors vectors)
 }
 
 /// <summary>One decoder layer on the card.</summary>
-internal sealed class DeviceLayer
+internal sealed class DeviceLayer : IDisposable
 {
     /// <param name="run">Its card decides how products are cut.</param>
     /// <param name="weights">Prepared by this backend.</param>
+    /// <param name="expertsPerToken">0 where there are no experts.</param>
     /// <param name="vectors">Take norms and biases.</param>
-    public DeviceLayer(DeviceRun run, DecoderLayerWeights weights, DeviceVectors vectors)
+    public DeviceLayer(DeviceRun run, DecoderLayerWeights weights, int expertsPerToken, DeviceVectors vectors)
     {
         Query = new DeviceLinear(weights.Query, vectors);
         Key = new DeviceLinear(weights.Key, vectors);
         Value = new DeviceLinear(weights.Value, vectors);
         AttentionOutput = new DeviceLinear(weights.AttentionOutput, vectors);
         Mlp = weights.FeedForward is GatedMlp mlp ? new DeviceMlp(run, mlp, vectors) : null;
-        Experts = weights.FeedForward is MixtureOfExperts experts ? new DeviceExperts(run, experts, vectors) : null;
+        Experts = weights.FeedForward is MixtureOfExperts experts ? new DeviceExperts(run, experts, expertsPerToken, vectors) : null;
         AttentionInputs = new ProductGroup(run, Query.Product, Key.Product, Value.Product);
         AttentionNorm = vectors.Add(weights.AttentionNorm);
         QueryNorm = vectors.Add(weights.QueryNorm);
@@ -63,4 +64,7 @@ internal sealed class DeviceLayer
     public DeviceVector MlpNorm { get; }
 
     public DeviceVector MlpOutputNorm { get; }
+
+    /// <inheritdoc/>
+    public void Dispose() => Experts?.Dispose();
 }

@@ -7,8 +7,8 @@ using Armor.Runtime.Models;
 namespace Armor.Cuda.Decoding;
 
 /// <summary>
-/// Queues a layer's mixture of experts. Which experts a row goes through is decided here, by the router's scores, which come back for it: a wait a
-/// layer, in place of reading weights that nobody asked for. Rows of one expert are multiplied together; a row's sum runs in the experts' order.
+/// Queues a layer's mixture of experts whose weights are too unlike for <see cref="ChosenExperts"/>. Which experts a row goes through is decided here, by the
+/// router's scores, which come back for it: a wait a layer. Rows of one expert are multiplied together; a row's sum runs in the experts' order.
 /// </summary>
 internal sealed class ExpertPass : IDisposable
 {

@@ -23,6 +23,12 @@ internal abstract class DeviceProduct : IDisposable
     /// <param name="output">Address on the device: [batch, d_out], float32.</param>
     public abstract void Multiply(DeviceRun run, nint input, int batch, nint output);
 
+    /// <summary>Whether a batch's input may be one that is made on the way, by a norm or an activation; such products are in fragments.</summary>
+    public virtual bool TakesAnyInput(int batch) => false;
+
+    /// <summary>Whether a batch's product can be added to its output; such products are in fragments.</summary>
+    public virtual bool AddsToOutput(int batch) => false;
+
     /// <summary>Copies a row of a dense weight.</summary>
     public virtual void CopyRow(DeviceRun run, int row, Span<float> destination) => throw new NotSupportedException("Only a dense weight has its rows at hand.");
 

@@ -21,6 +21,7 @@ internal static class FragmentLaunch
     private const int MostOfLargeBatch = 512;
 
     private const int LargeInputs = 64; // of a block of threads
+    private const int MostOfSmallLaunch = 16; // the same, where inputs are few
     private const uint ArrangeThreads = 128;
     private const uint ProductThreads = 256;
 
@@ -34,9 +35,7 @@ internal static class FragmentLaunch
 
         foreach (var part in parts)
         {
-            var isAlike = part.Form == parts[0].Form && part.Type == parts[0].Type && part.Columns == parts[0].Columns
-                && part.InputFragments?.Block == parts[0].InputFragments?.Block && part.OutputFragments?.Block == parts[0].OutputFragments?.Block;
-            if (!isAlike || part.InputRows is not null || part.OutputRows is not null)
+            if (!AreAlike(part, parts[0]))
             {
                 return false;
             }
@@ -45,14 +44,22 @@ internal static class FragmentLaunch
         return true;
     }
 
+    /// <summary>Whether one launch can multiply by both.</summary>
+    public static bool AreAlike(FragmentProduct one, FragmentProduct other)
+        => one.Form == other.Form && one.Type == other.Type && one.Columns == other.Columns
+            && one.InputFragments?.Block == other.InputFragments?.Block && one.OutputFragments?.Block == other.OutputFragments?.Block
+            && one.InputRows is null && one.OutputRows is null && other.InputRows is null && other.OutputRows is null;
+
     /// <summary>Queues y = W·x for each part.</summary>
     /// <param name="run">Its stream and scratch are used.</param>
     /// <param name="parts">One, or several that <see cref="CanJoin"/>.</param>
     /// <param name="splits">Into how many parts the columns are cut.</param>
-    /// <param name="input">Address on the device: [batch, d_in], float32.</param>
+    /// <param name="input">What is multiplied.</param>
     /// <param name="batch">At least 1.</param>
     /// <param name="outputs">Addresses on the device, one a part: [batch, d_out], float32.</param>
-    public static void Queue(DeviceRun run, ReadOnlySpan<FragmentProduct> parts, int splits, nint input, int batch, ReadOnlySpan<nint> outputs)
+    /// <param name="sum">For one part and few inputs: whether the product is added to its output.</param>
+    public static void Queue(
+        DeviceRun run, ReadOnlySpan<FragmentProduct> parts, int splits, ProductInput input, int batch, ReadOnlySpan<nint> outputs, ProductSum sum = default)
     {
         Span<nint> own = stackalloc nint[MostParts];
         var isLarge = batch >= LargeBatch;
@@ -64,20 +71,30 @@ internal static class FragmentLaunch
                 own[i] = outputs[i] + ((nint)first * parts[i].Rows * sizeof(float));
             }
 
-            QueuePiece(run, parts, isLarge ? 0 : splits, input + ((nint)first * parts[0].Columns * sizeof(float)), Math.Min(most, batch - first), own[..parts.Length]);
+            var squares = sum.Squares == 0 ? 0 : sum.Squares + ((nint)first * ProductSum.BlocksOf(parts[0].Rows) * sizeof(float));
+            QueuePiece(
+                run, parts, isLarge ? 0 : splits, input.From(first, parts[0].Columns), Math.Min(most, batch - first), own[..parts.Length], sum with { Squares = squares }, null);
         }
     }
 
+    /// <summary>Queues the products of each expert by the rows that the card has chosen for it, in two launches for all experts.</summary>
     /// <param name="run">Its stream and scratch are used.</param>
-    /// <param name="parts">One, or several that can join.</param>
-    /// <param name="splits">Into how many parts the columns are cut; 0 for the kernels of large batches.</param>
-    /// <param name="input">Address on the device.</param>
-    /// <param name="batch">Not more than one launch takes.</param>
-    /// <param name="outputs">Addresses on the device.</param>
-    private static void QueuePiece(DeviceRun run, ReadOnlySpan<FragmentProduct> parts, int splits, nint input, int batch, ReadOnlySpan<nint> outputs)
+    /// <param name="parts">Of one expert, like those of all.</param>
+    /// <param name="splits">Into how many parts the columns are cut where rows are few.</param>
+    /// <param name="input">What is multiplied, a row or a slot.</param>
+    /// <param name="rows">At most 512.</param>
+    /// <param name="outputs">Addresses on the device, one a part: [slots, d_out], float32.</param>
+    /// <param name="experts">Whose weights, and which rows.</param>
+    public static void QueueExperts(
+        DeviceRun run, ReadOnlySpan<FragmentProduct> parts, int splits, ProductInput input, int rows, ReadOnlySpan<nint> outputs, ExpertUse experts)
+        => QueuePiece(run, parts, rows > MostOfSmallLaunch ? 0 : splits, input, rows, outputs, default, experts);
+
+    private static void QueuePiece(
+        DeviceRun run, ReadOnlySpan<FragmentProduct> parts, int splits, ProductInput input, int batch, ReadOnlySpan<nint> outputs, ProductSum sum, ExpertUse? experts)
     {
+        // No splits: the kernels of large batches.
         var chunks = Fragments.ChunksOf(parts[0].Columns);
-        var (steps, stepsOfPart) = Arrange(run, parts, input, batch, chunks * Fragments.ChunkSteps);
+        var (steps, stepsOfPart) = Arrange(run, parts, input, batch, chunks * Fragments.ChunkSteps, experts);
 
         // A warp has one tile of rows, or two of a core where the batch is large (prefill.cu).
         var rowsOfBlock = (uint)(splits == 0 && parts[0].Form != "dense" ? 2 * Fragments.BlockRows : Fragments.BlockRows);
@@ -105,17 +122,22 @@ internal static class FragmentLaunch
             Input = steps,
             InputStride = (ulong)(stepsOfPart / Fragments.LaneBytes),
             Chunks = chunks,
+            Experts = experts?.Weights ?? 0,
+            Active = experts?.Active ?? 0,
+            Squares = sum.Squares,
+            Bias = sum.Bias,
             Batch = batch,
             WrapperSteps = (parts[0].OutputFragments?.Block ?? 0) / 16,
         };
         if (splits == 0)
         {
-            run.Launch(KernelNames.Product(parts[0].Form, parts[0].TypeName, LargeInputs), Blocks(batch, LargeInputs), blocks, 1, ProductThreads, arguments);
+            run.Launch(
+                KernelNames.Product(parts[0].Form, parts[0].TypeName, LargeInputs), Blocks(batch, LargeInputs), blocks, (uint)(experts?.ActiveCount ?? 1), ProductThreads, arguments);
         }
         else
         {
-            var inputsAtOnce = batch <= 8 ? 8 : 16;
-            var groups = Blocks(batch, (uint)inputsAtOnce);
+            var inputsAtOnce = batch <= 8 ? 8 : MostOfSmallLaunch;
+            var groups = (uint?)experts?.ActiveCount ?? Blocks(batch, (uint)inputsAtOnce);
             arguments.Splits = splits;
             arguments.StrideShift = BitOperations.Log2(BitOperations.RoundUpToPowerOf2((uint)Math.Max(2, Math.Min(batch, inputsAtOnce))));
             arguments.Partials = run.Scratch(
@@ -131,19 +153,31 @@ internal static class FragmentLaunch
     }
 
     /// <summary>Brings inputs into the order of fragments: for each part its own where there is B, else one for all.</summary>
-    private static (nint Steps, long BytesOfPart) Arrange(DeviceRun run, ReadOnlySpan<FragmentProduct> parts, nint input, int batch, int steps)
+    private static (nint Steps, long BytesOfPart) Arrange(
+        DeviceRun run, ReadOnlySpan<FragmentProduct> parts, ProductInput input, int batch, int steps, ExpertUse? experts)
     {
-        var eights = Blocks(batch, 8);
+        var eights = (uint?)experts?.EightCount ?? Blocks(batch, 8);
         var bytes = (long)eights * steps * Fragments.Lanes * Fragments.LaneBytes;
         var arguments = new InputArguments
         {
-            Input = input,
+            Input = input.Address,
+            Up = input.Up,
+            GateBias = input.GateBias,
+            UpBias = input.UpBias,
+            Norm = input.Norm,
+            Squares = input.Squares,
+            Eights = experts?.Eights ?? 0,
+            Slots = experts?.Slots ?? 0,
+            ExpertWrappers = experts?.Wrappers ?? 0,
             Output = run.Scratch(ScratchUse.Steps, parts.Length * bytes).Address,
             OutputStride = (ulong)(bytes / sizeof(ushort)),
             Columns = parts[0].Columns,
             Steps = steps,
             Batch = batch,
             WrapperSteps = (parts[0].InputFragments?.Block ?? 0) / 16,
+            IsGelu = input.IsGelu ? 1 : 0,
+            SquareBlocks = ProductSum.BlocksOf(parts[0].Columns),
+            Epsilon = input.Epsilon,
         };
         if (parts[0].InputFragments is { } wrapper)
         {
@@ -157,7 +191,7 @@ internal static class FragmentLaunch
         if (parts[0].InputRows is { } rows)
         {
             arguments.Input = run.Scratch(ScratchUse.AfterInputWrapper, (long)batch * parts[0].Columns * sizeof(float)).Address;
-            rows.Multiply(run, input, batch, arguments.Input);
+            rows.Multiply(run, input.Address, batch, arguments.Input);
         }
 
         run.Launch(KernelNames.Arrange(parts[0].TypeName), Blocks(steps * Fragments.Lanes, ArrangeThreads), eights, 1, ArrangeThreads, arguments);

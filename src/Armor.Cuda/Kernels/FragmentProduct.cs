@@ -108,8 +108,23 @@ internal sealed class FragmentProduct : DeviceProduct
             return;
         }
 
-        FragmentLaunch.Queue(run, [this], Splits, input, batch, [output]);
+        FragmentLaunch.Queue(run, [this], Splits, new ProductInput(input), batch, [output]);
     }
+
+    /// <summary>Queues y = W·x, or y += W·x, for an x that is made on the way.</summary>
+    /// <param name="run">Its stream and scratch are used.</param>
+    /// <param name="input">Anything where <see cref="TakesAnyInput"/>.</param>
+    /// <param name="batch">At least 1.</param>
+    /// <param name="output">Address on the device: [batch, d_out], float32.</param>
+    /// <param name="sum">Something where <see cref="AddsToOutput"/>.</param>
+    public void Multiply(DeviceRun run, ProductInput input, int batch, nint output, ProductSum sum = default)
+        => FragmentLaunch.Queue(run, [this], Splits, input, batch, [output], sum);
+
+    /// <inheritdoc/>
+    public override bool TakesAnyInput(int batch) => InputRows is null && !GoesToLibraries(batch);
+
+    /// <inheritdoc/>
+    public override bool AddsToOutput(int batch) => OutputRows is null && batch < FragmentLaunch.LargeBatch && !GoesToLibraries(batch);
 
     /// <summary>Whether NVIDIA's libraries multiply so many inputs.</summary>
     public bool GoesToLibraries(int batch) => Prefill is { } prefill && batch >= prefill.Batch && FitsLibraries;

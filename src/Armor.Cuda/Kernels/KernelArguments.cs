@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Armor.Cuda.Kernels;
 
-/// <summary>ProductPart of product.cu, field by field.</summary>
+/// <summary>ProductPart of parts.cuh, field by field.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct ProductPart
 {
@@ -13,7 +13,7 @@ internal struct ProductPart
     public int FirstBlock;
 }
 
-/// <summary>ProductArguments of product.cu.</summary>
+/// <summary>ProductArguments of parts.cuh.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct ProductArguments
 {
@@ -24,6 +24,10 @@ internal struct ProductArguments
     public ulong InputStride;
     public nint Partials;
     public nint Tickets;
+    public nint Experts;
+    public nint Active;
+    public nint Squares;
+    public nint Bias;
     public int Chunks;
     public int Splits;
     public int Batch;
@@ -39,12 +43,23 @@ internal struct InputArguments
     public nint SecondWrapper;
     public nint ThirdWrapper;
     public nint Input;
+    public nint Up;
+    public nint GateBias;
+    public nint UpBias;
+    public nint Norm;
+    public nint Squares;
+    public nint Eights;
+    public nint Slots;
+    public nint ExpertWrappers;
     public nint Output;
     public ulong OutputStride;
     public int Columns;
     public int Steps;
     public int Batch;
     public int WrapperSteps;
+    public int IsGelu;
+    public int SquareBlocks;
+    public float Epsilon;
 }
 
 /// <summary>RowArguments of rows.cu.</summary>

@@ -20,6 +20,8 @@ internal static class KernelNames
     public const string Gate = "armor_gate";
     public const string Logits = "armor_logits";
     public const string Select = "armor_select";
+    public const string Choose = "armor_choose";
+    public const string Combine = "armor_combine";
 
     /// <summary>All of them.</summary>
     public static IReadOnlyList<KernelDescription> All { get; } = [.. Describe()];
@@ -74,6 +76,8 @@ internal static class KernelNames
         yield return Taking<GateArguments>(Gate);
         yield return Taking<LogitArguments>(Logits);
         yield return Taking<SelectArguments>(Select);
+        yield return Taking<ChooseArguments>(Choose);
+        yield return Taking<CombineArguments>(Combine);
         foreach (var bits in new[] { 16, 32 })
         {
             yield return Taking<HeadArguments>(Heads(bits));

@@ -6,7 +6,11 @@ namespace Armor.Cuda.Kernels;
 internal static class KernelSource
 {
     /// <summary>In the order in which they are joined.</summary>
-    public static readonly string[] Files = ["platform.cuh", "forms.cuh", "product.cu", "prefill.cu", "input.cu", "rows.cu", "expand.cu", "layer.cu", "heads.cu", "attention.cu", "logits.cu", "experts.cu"];
+    public static readonly string[] Files =
+    [
+        "platform.cuh", "forms.cuh", "slots.cuh", "parts.cuh", "finish.cuh", "product.cu", "prefill.cu", "input.cu", "rows.cu", "expand.cu", "layer.cu", "heads.cu",
+        "attention.cu", "logits.cu", "experts.cu",
+    ];
 
     /// <summary>All of it, one translation unit.</summary>
     public static string All { get; } = string.Join('\n', Files.Select(Read));

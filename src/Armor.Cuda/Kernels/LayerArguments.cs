@@ -125,23 +125,3 @@ internal struct Candidate
     public int Bad;
     private readonly int _unused;
 }
-
-/// <summary>Selected of experts.cu: a row that goes through an expert.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct ExpertRow
-{
-    public int Row;
-    public float Weight;
-}
-
-/// <summary>SelectArguments of experts.cu.</summary>
-[StructLayout(LayoutKind.Sequential)]
-internal struct SelectArguments
-{
-    public nint Selected;
-    public nint From;
-    public nint Bias;
-    public nint To;
-    public int Size;
-    public int IsAdded;
-}

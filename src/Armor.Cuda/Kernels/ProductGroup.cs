@@ -20,12 +20,15 @@ internal sealed class ProductGroup
         _splits = _joined.Length == 0 ? 0 : FragmentProduct.SplitsOf(run, fragments.Sum(part => part.Rows), fragments[0].Columns, null);
     }
 
+    /// <summary>Whether a batch's input may be one that is made on the way.</summary>
+    public bool TakesAnyInput(int batch) => Array.TrueForAll(_products, product => product.TakesAnyInput(batch));
+
     /// <summary>Queues y = W·x for each weight.</summary>
     /// <param name="run">Its stream and scratch are used.</param>
-    /// <param name="input">Address on the device: [batch, d_in], float32, aligned to 16 bytes.</param>
+    /// <param name="input">What is multiplied; made on the way only where <see cref="TakesAnyInput"/>.</param>
     /// <param name="batch">At least 1.</param>
     /// <param name="outputs">Addresses on the device, one a weight: [batch, d_out], float32.</param>
-    public void Multiply(DeviceRun run, nint input, int batch, params ReadOnlySpan<nint> outputs)
+    public void Multiply(DeviceRun run, ProductInput input, int batch, params ReadOnlySpan<nint> outputs)
     {
         if (_joined.Length > 0 && !Array.Exists(_joined, part => part.GoesToLibraries(batch)))
         {
@@ -35,7 +38,14 @@ internal sealed class ProductGroup
 
         for (var i = 0; i < _products.Length; i++)
         {
-            _products[i].Multiply(run, input, batch, outputs[i]);
+            if (_products[i].TakesAnyInput(batch))
+            {
+                ((FragmentProduct)_products[i]).Multiply(run, input, batch, outputs[i]);
+            }
+            else
+            {
+                _products[i].Multiply(run, input.Address, batch, outputs[i]);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ namespace Armor.Cli.Tests.Commands;
 /// <summary>Every verb on a tiny random model: exit codes, the shape of the JSON, what is left on disk.</summary>
 public sealed class CommandTests
 {
-    private static readonly string[] EvalKeys = ["perplexity", "nll", "nllStandardError", "predictions", "sequences", "seconds"];
+    private static readonly string[] EvalKeys = ["perplexity", "nll", "nllStandardError", "predictions", "sequences", "cutSequences", "lostTokens", "seconds"];
     private static readonly string[] LayerKeys = ["name", "rows", "columns", "outputBlock", "inputBlock"];
 
     private TemporaryFolder folder = null!;

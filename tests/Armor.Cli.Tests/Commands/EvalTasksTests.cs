@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Armor.Runtime.Models;
 
 namespace Armor.Cli.Tests.Commands;
 
@@ -46,6 +47,24 @@ public sealed class EvalTasksTests
 
         ToolResult torch = await Tool.RunAsync("eval", folder.File("one"), "--tasks", "piqa", "--task-data", folder.File("tasks"), "--limit", "10", "--torch", "--json");
         Assert.That(torch.Json.GetProperty("results").GetProperty("piqa").GetProperty("acc,none").GetDouble(), Is.EqualTo(value));
+    }
+
+    [Test]
+    public async Task WhatTheWindowCutIsSaid()
+    {
+        Directory.CreateDirectory(folder.File("tasks/gsm8k"));
+        File.WriteAllText(folder.File("tasks/gsm8k/test.jsonl"), $$"""{"question":"{{new string('q', 600)}}","answer":"#### 1"}""");
+        ToolResult result = await Tool.RunAsync(
+            "eval", folder.File("one"), "--tasks", "gsm8k", "--num-fewshot", "0", "--task-data", folder.File("tasks"), "--against", folder.File("two"));
+        Assert.That(result.Code, Is.Zero, result.ToString());
+        string said = string.Join(' ', result.Output.Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries));
+        Assert.That(said, Does.Contain("gsm8k: 1 of 1 rows were cut at their beginning").And.Not.Contain("Of the reference"));
+
+        File.WriteAllText(folder.File("long.txt"), $"{new string('a', 600)}<|endoftext|>short");
+        ToolResult text = await Tool.RunAsync("eval", folder.File("one"), "--text", folder.File("long.txt"), "--json");
+        int window = ModelConfiguration.Load(folder.File("one")).ContextLength;
+        Assert.That(text.Json.GetProperty("cutSequences").GetInt32(), Is.EqualTo(1));
+        Assert.That(text.Json.GetProperty("lostTokens").GetInt32(), Is.EqualTo(601 - (window - 1)));
     }
 
     [TestCase(2, "needs --text FILE, or --tasks")]

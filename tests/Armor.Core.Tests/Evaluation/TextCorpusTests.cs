@@ -39,6 +39,16 @@ public sealed class TextCorpusTests
     }
 
     [Test]
+    public void WhatIsCutOffIsCounted()
+    {
+        DocumentSequences all = TextCorpus.FitDocuments(["abc", "abcdefgh", "abcd", "abcde"], tokenizer, 6);
+        Assert.That(all.Sequences, Is.EqualTo(TextCorpus.TokenizeDocuments(["abc", "abcdefgh", "abcd", "abcde"], tokenizer, 6)));
+        Assert.That((all.CutSequences, all.LostTokens), Is.EqualTo((2, 4L + 1)), "five tokens fit, the start among them");
+        DocumentSequences first = TextCorpus.FitDocuments(["abc", "", "abcd", "abcde"], tokenizer, 6, most: 2);
+        Assert.That((first.Sequences.Count, first.CutSequences, first.LostTokens), Is.EqualTo((2, 0, 0L)));
+    }
+
+    [Test]
     public void WindowsAreOfOneLengthAndTheRestIsDropped()
     {
         IReadOnlyList<int[]> windows = TextCorpus.JoinedWindows("abcdefgh", tokenizer, 4, 16);

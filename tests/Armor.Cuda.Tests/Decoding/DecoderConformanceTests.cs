@@ -30,6 +30,10 @@ internal abstract class DecoderConformanceTests
     [TestCase("Llama", TensorElementType.Float16, 0.005, 140)] // a large batch
     [TestCase("Llama", TensorElementType.BFloat16, 0.04, 20)]
     [TestCase("Gemma 3, two rotations", TensorElementType.Float16, 0.005, 20)]
+    [TestCase("Llama, biases everywhere, as many key/value heads as heads", TensorElementType.Float16, 0.005, 5)]
+    [TestCase("Mixtral, two experts of five", TensorElementType.Float16, 0.005, 9)]
+    [TestCase("Mixtral, two experts of five", TensorElementType.Float16, 0.005, 30)] // a large batch
+    [TestCase("Qwen3-MoE, one expert of four, raw weights", TensorElementType.BFloat16, 0.04, 20)]
     public void WeightsOfSixteenBitsGiveTheSameWithinTheirRounding(string family, TensorElementType type, double allowed, int prompt)
         => Compare(Dense(family), type, TensorElementType.Float32, allowed, prompt, 3);
 
@@ -63,9 +67,10 @@ internal abstract class DecoderConformanceTests
     }
 
     [Test]
-    public void ASequenceGetsTheSameLogitsInABatchAsAlone([Values(TensorElementType.Float32, TensorElementType.BFloat16)] TensorElementType type)
+    public void ASequenceGetsTheSameLogitsInABatchAsAlone(
+        [Values("Llama", "Mixtral, two experts of five")] string family, [Values(TensorElementType.Float32, TensorElementType.BFloat16)] TensorElementType type)
     {
-        using var model = Load(Dense("Llama"), type);
+        using var model = Load(Dense(family), type);
         int[][] prompts = [Tokens(3), Tokens(80)[..71], Tokens(30)[10..]];
         var sessions = prompts.Select(_ => model.CreateSession()).ToArray();
         for (var i = 0; i < prompts.Length; i++)

@@ -44,13 +44,44 @@ internal class EmulatedDecoderTests : DecoderConformanceTests
         Assert.That(() => Load(path), Throws.TypeOf<NotSupportedException>().With.Message.Contains("514").And.Message.Contains(path));
     }
 
-    [Test]
-    public void ExpertsAreNeverRecorded()
+    [TestCase("Mixtral, two experts of five")]
+    [TestCase("Qwen3-MoE, one expert of four, raw weights")]
+    public void ATokenThroughExpertsIsOneRecording(string family)
     {
+        using var decoder = Watched(Dense(family), out var model, TensorElementType.Float16);
+        var options = new GenerationOptions { MaxTokens = 6, StopAtEndOfSequence = false };
+        int[] found = [.. model.GenerateTokens([3, 4], options)];
+        Assert.That((decoder.Recordings, driver.Launches.Contains("armor_choose"), driver.Launches.Contains("armor_select")), Is.EqualTo((1, true, false)));
+        Assert.That(model.GenerateTokens([3, 4], options), Is.EqualTo(found));
+        Assert.That(decoder.Recordings, Is.EqualTo(1));
+        model.Dispose();
+    }
+
+    [Test]
+    public void ExpertsThatAreUnlikeAreChosenByTheMachine()
+    {
+        // Of float32, or some factorised and some not.
         using var decoder = Watched(Dense("Mixtral, two experts of five"), out var model);
         var options = new GenerationOptions { MaxTokens = 4, StopAtEndOfSequence = false };
         Assert.That(model.GenerateTokens([3, 4], options).Count(), Is.EqualTo(4));
-        Assert.That(decoder.Recordings, Is.Zero);
+        Assert.That((decoder.Recordings, driver.Launches.Contains("armor_select")), Is.EqualTo((0, true)));
+        model.Dispose();
+    }
+
+    [Test]
+    public void AFewRowsTakeTenLaunchesALayer()
+    {
+        using var decoder = Watched(Dense("Llama"), out var model, TensorElementType.BFloat16);
+        using (var session = model.CreateSession())
+        {
+            model.ForwardLogits([1, 2], session, []);
+            var before = driver.Launches.Count;
+            model.ForwardLogits([3], session, new float[RandomModel.Vocabulary]);
+
+            // Two for each product and two for heads and attention; the embedding and its norm, and the head's three.
+            Assert.That(driver.Launches.Skip(before).ToList(), Has.Count.EqualTo(2 + (2 * 10) + 3).And.Exactly(1).EqualTo("armor_norm").And.None.EqualTo("armor_gate"));
+        }
+
         model.Dispose();
     }
 
@@ -276,11 +307,11 @@ internal class EmulatedDecoderTests : DecoderConformanceTests
     }
 
     /// <summary>A model, and its decoder to look into.</summary>
-    private CudaDecoder Watched(string path, out ArmorModel model)
+    private CudaDecoder Watched(string path, out ArmorModel model, TensorElementType type = TensorElementType.Float32)
     {
         CudaDecoder? decoder = null;
         backend.DecoderCreated = made => decoder = made;
-        model = Load(path);
+        model = Load(path, type);
         backend.DecoderCreated = null;
         return decoder!;
     }

@@ -6,9 +6,9 @@ inline float load_input(const float* from) { return emulator::read(from); }
 inline Float2 load_input(const Float2* from) { return emulator::read(from); }
 inline u32 load_input(const u32* from) { return emulator::read(from); }
 inline u64 load_input(const u64* from) { return emulator::read(from); }
+inline void prefetch(const Word4* from) { emulator::read(from); }
 inline float load_of_other_block(const float* from) { return emulator::read(from); }
 inline Word4 load_of_other_block(const Word4* from) { return emulator::read(from); }
-inline void device_fence() {}
 inline void wait_for_previous_grid() {}
 inline void let_next_grid_begin() {}
 

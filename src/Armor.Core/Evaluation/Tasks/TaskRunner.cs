@@ -51,12 +51,12 @@ public static class TaskRunner
                 done += rows;
                 progress?.Report(new TaskProgress(task.Definition.Name, done, total, watch.Elapsed));
             }, cancellationToken);
-            results.Add(TaskResult.Of(task, answers));
+            results.Add(TaskResult.Of(task, answers, model.Configuration.ContextLength));
         }
 
         TaskResult[] together = [.. groups.Where(group => group.Name.Length > 0).Select(group => TaskResult.OfGroup(
             group, [.. group.Tasks.Select(task => results.Find(result => result.Task == task.Name)!)]))];
-        return new TaskReport { Tasks = results, Groups = together, Seconds = watch.Elapsed.TotalSeconds };
+        return new TaskReport { Tasks = results, Groups = together, ContextLength = model.Configuration.ContextLength, Seconds = watch.Elapsed.TotalSeconds };
     }
 
     private static IReadOnlyList<RowAnswers> Answer(

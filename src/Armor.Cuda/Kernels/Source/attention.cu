@@ -319,7 +319,6 @@ ARMOR_DEVICE void attention(const AttentionArguments& a)
     }
 
     __shared__ u32 ticket;
-    device_fence();
     block_barrier();
     if (tid == 0)
     {
@@ -329,7 +328,6 @@ ARMOR_DEVICE void attention(const AttentionArguments& a)
     block_barrier();
     if (ticket == static_cast<u32>(splits - 1))
     {
-        device_fence();
         join_parts<Queries>(a, part, block, splits);
     }
 }

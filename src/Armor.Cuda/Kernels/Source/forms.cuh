@@ -12,6 +12,18 @@ constexpr int BlockTiles = 8;
 constexpr int BlockRows = TileRows * BlockTiles;
 constexpr int Lanes = 32;
 
+/// The sum over a warp, for all its lanes.
+ARMOR_DEVICE float sum_of_warp(float value)
+{
+#pragma unroll
+    for (u32 bits = 16; bits > 0; bits /= 2)
+    {
+        value += from_lane_xor(value, bits);
+    }
+
+    return value;
+}
+
 /// Where column `column` of input `input` lies, in halves: the order of fragments.
 ARMOR_DEVICE u64 place_in_steps(int column, int input, int steps)
 {

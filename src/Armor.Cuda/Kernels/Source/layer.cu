@@ -15,9 +15,6 @@ ARMOR_DEVICE Row load_row(const Row* rows, int row)
     return { reinterpret_cast<const u64*>(static_cast<u64>(words.x) | static_cast<u64>(words.y) << 32), static_cast<int>(words.z), static_cast<int>(words.w) };
 }
 
-/// x·sigmoid(y): silu(x) where y is x.
-ARMOR_DEVICE float times_sigmoid(float x, float y) { return x / (1 + exp_of(-y)); }
-
 /// Arguments of what looks tokens up.
 struct EmbedArguments
 {
@@ -173,10 +170,7 @@ ARMOR_DEVICE void gate(const GateArguments& a)
     const u64 index = static_cast<u64>(ARMOR_BLOCK_Y) * a.size + i;
     float x = load_input(a.gate + index) + (a.gate_bias != nullptr ? load_input(a.gate_bias + i) : 0);
     float up = load_input(a.up + index) + (a.up_bias != nullptr ? load_input(a.up_bias + i) : 0);
-
-    // gelu(x) = x/2·(1 + tanh u) = x·sigmoid(2u), u = √(2/π)·(x + 0.044715·x³).
-    float y = a.is_gelu ? 2 * 0.7978845608028654f * (x + 0.044715f * x * x * x) : x;
-    a.gate[index] = times_sigmoid(x, y) * up;
+    a.gate[index] = gated(x, up, a.is_gelu);
 }
 
 extern "C" __global__ void __launch_bounds__(128) armor_embed_bf16(EmbedArguments a) { embed<BFloat16>(a); }

@@ -83,7 +83,6 @@ ARMOR_DEVICE void finish_logits(const LogitArguments& a)
     if (tid == 0)
     {
         parts[ARMOR_BLOCK_X] = best;
-        device_fence();
         ticket = take_ticket(a.tickets + row, blocks - 1);
     }
 
@@ -93,7 +92,6 @@ ARMOR_DEVICE void finish_logits(const LogitArguments& a)
         return;
     }
 
-    device_fence();
     best = none;
     for (int i = tid; i < blocks; i += LogitThreads)
     {

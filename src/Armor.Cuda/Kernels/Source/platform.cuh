@@ -45,47 +45,51 @@ struct Float16 {};
 #define __forceinline__ __inline__ __attribute__((always_inline))
 #endif
 
-/// Weights: read once, so kept out of the first-level cache.
+/// Weights: read once, so kept out of the first-level cache. What is asked for before wait_for_previous_grid is asked for before it, for which this is
+/// volatile, and no .nc: those loads ptxas moves behind the wait.
 ARMOR_DEVICE Word4 load_stream(const Word4* from)
 {
     Word4 v;
-    asm("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+    asm volatile("ld.global.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
     return v;
 }
+
+/// Asks for 128 bytes that the second-level cache is to have soon.
+ARMOR_DEVICE void prefetch(const Word4* from) { asm volatile("prefetch.global.L2 [%0];" :: "l"(from)); }
 
 /// What an earlier kernel wrote and many warps read: volatile, so that it stays behind wait_for_previous_grid.
 ARMOR_DEVICE Word4 load_input(const Word4* from)
 {
     Word4 v;
-    asm volatile("ld.global.ca.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
+    asm volatile("ld.global.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(from));
     return v;
 }
 
 ARMOR_DEVICE float load_input(const float* from)
 {
     float v;
-    asm volatile("ld.global.ca.f32 %0, [%1];" : "=f"(v) : "l"(from));
+    asm volatile("ld.global.f32 %0, [%1];" : "=f"(v) : "l"(from));
     return v;
 }
 
 ARMOR_DEVICE Float2 load_input(const Float2* from)
 {
     Float2 v;
-    asm volatile("ld.global.ca.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(from));
+    asm volatile("ld.global.v2.f32 {%0, %1}, [%2];" : "=f"(v.x), "=f"(v.y) : "l"(from));
     return v;
 }
 
 ARMOR_DEVICE u32 load_input(const u32* from)
 {
     u32 v;
-    asm volatile("ld.global.ca.u32 %0, [%1];" : "=r"(v) : "l"(from));
+    asm volatile("ld.global.u32 %0, [%1];" : "=r"(v) : "l"(from));
     return v;
 }
 
 ARMOR_DEVICE u64 load_input(const u64* from)
 {
     u64 v;
-    asm volatile("ld.global.ca.u64 %0, [%1];" : "=l"(v) : "l"(from));
+    asm volatile("ld.global.u64 %0, [%1];" : "=l"(v) : "l"(from));
     return v;
 }
 
@@ -106,13 +110,12 @@ ARMOR_DEVICE Word4 load_of_other_block(const Word4* from)
 
 ARMOR_DEVICE void block_barrier() { asm volatile("bar.sync 0;" ::: "memory"); }
 
-ARMOR_DEVICE void device_fence() { asm volatile("fence.acq_rel.gpu;" ::: "memory"); }
-
-/// Adds one and gives what was there; after the last value comes zero again.
+/// Adds one and gives what was there; after the last value comes zero again. What the block has written before the barrier in front of this is seen by
+/// whoever takes a later ticket, behind the barrier that follows it: bar.sync orders a block's threads, and acquire and release are cumulative.
 ARMOR_DEVICE u32 take_ticket(u32* counter, u32 last)
 {
     u32 before;
-    asm volatile("atom.global.inc.u32 %0, [%1], %2;" : "=r"(before) : "l"(counter), "r"(last) : "memory");
+    asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;" : "=r"(before) : "l"(counter), "r"(last) : "memory");
     return before;
 }
 

@@ -6,7 +6,7 @@ constexpr int LargeTiles = 8; // of eight inputs
 
 /// Tiles of sixteen rows a warp. A dense chunk alone takes 64 registers.
 template <class Form>
-constexpr int row_tiles_of() { return Form::IsFetchedAhead ? 2 : 1; }
+ARMOR_DEVICE constexpr int row_tiles_of() { return Form::IsFetchedAhead ? 2 : 1; }
 
 /// One step: each fragment of the inputs serves all row tiles.
 template <class Form, int RowTiles, int Step>
@@ -104,19 +104,30 @@ ARMOR_DEVICE void large_product(const ProductArguments& a)
     let_next_grid_begin();
     constexpr int RowTiles = row_tiles_of<Form>();
     const int lane = ARMOR_TID % Lanes, warp = ARMOR_TID / Lanes;
-    const OwnPart part = own_part(a, ARMOR_BLOCK_Y);
-    const int first_tile = (part.block * BlockTiles + warp) * RowTiles;
+    OwnPart part = own_part(a, ARMOR_BLOCK_Y);
     const int first_input = ARMOR_BLOCK_X * LargeTiles * 8;
+    OwnInputs own = { static_cast<int>(ARMOR_BLOCK_X) * LargeTiles, first_input, a.batch - first_input };
+    wait_for_previous_grid();
+    if (a.experts != nullptr)
+    {
+        own = take_expert(a, ARMOR_BLOCK_Z, part);
+        own = { own.first_eight + static_cast<int>(ARMOR_BLOCK_X) * LargeTiles, own.first + first_input, own.count - first_input };
+        if (own.count <= 0)
+        {
+            return;
+        }
+    }
+
+    const int first_tile = (part.block * BlockTiles + warp) * RowTiles;
     const int tile_stride = a.chunks * ChunkSteps * Lanes;
-    const Word4* input = a.input + part.index * a.input_stride + static_cast<u64>(ARMOR_BLOCK_X) * LargeTiles * tile_stride + lane;
+    const Word4* input = a.input + part.index * a.input_stride + static_cast<u64>(own.first_eight) * tile_stride + lane;
     bool has_input[LargeTiles];
 #pragma unroll
     for (int i = 0; i < LargeTiles; i++)
     {
-        has_input[i] = first_input + i * 8 + lane / 4 < a.batch;
+        has_input[i] = i * 8 + lane / 4 < own.count;
     }
 
-    wait_for_previous_grid();
     float sums[RowTiles][LargeTiles][4] = {};
     if (first_tile * TileRows < part.rows)
     {
@@ -146,10 +157,10 @@ ARMOR_DEVICE void large_product(const ProductArguments& a)
     {
         const int r = i / (LargeTiles * 4), tile = i / 4 % LargeTiles, j = i % 4;
         const int row = (first_tile + r) * TileRows + lane / 4 + j / 2 * 8;
-        const int own = first_input + tile * 8 + lane % 4 * 2 + j % 2;
-        if (row < part.rows && own < a.batch)
+        const int input_here = tile * 8 + lane % 4 * 2 + j % 2;
+        if (row < part.rows && input_here < own.count)
         {
-            part.output[static_cast<u64>(own) * part.rows + row] = sums[r][tile][j];
+            part.output[static_cast<u64>(own.first + input_here) * part.rows + row] = sums[r][tile][j];
         }
     }
 }

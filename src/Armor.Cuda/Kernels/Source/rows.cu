@@ -18,17 +18,6 @@ struct RowArguments
 
 constexpr int RowInputs = 4;
 
-ARMOR_DEVICE float sum_of_warp(float value)
-{
-#pragma unroll
-    for (u32 bits = 16; bits > 0; bits /= 2)
-    {
-        value += from_lane_xor(value, bits);
-    }
-
-    return value;
-}
-
 /// Kind 0: dense; 1: sparse; 2: block-diagonal.
 template <int Kind>
 ARMOR_DEVICE void row_product(const RowArguments& a)

@@ -53,6 +53,27 @@ public sealed class PromptTests
         Assert.That(TaskRows.Continuations(TaskRows.Load(folder.Path, "piqa"))[1], Is.EqualTo(("Question: dresser\nAnswer:", "   paint")));
     }
 
+    [Test]
+    public void OpenBookQASciQAndRte()
+    {
+        TaskRows.Write(folder, "openbookqa/test.jsonl", """{"id":"1","question_stem":"The sun is","choices":{"text":["far "," hot"],"label":["A","B"]},"answerKey":" B"}""");
+        TaskRows.Write(folder, "sciq/test.jsonl",
+            """{"question":"What?","distractor3":"c","distractor1":"a","distractor2":"b ","correct_answer":"d","support":" \n\u00a0It is  d. "}""",
+            """{"question":"What?","distractor3":"c","distractor1":"a","distractor2":"b","correct_answer":"d","support":""}""");
+        TaskRows.Write(folder, "glue/rte/validation.jsonl", """{"sentence1":"He ran.","sentence2":"He moved. ","label":0,"idx":0}""");
+
+        PreparedTask book = TaskRows.Load(folder.Path, "openbookqa");
+        Assert.That(TaskRows.Continuations(book), Is.EqualTo(new[] { ("The sun is", " far "), ("The sun is", "  hot") }));
+        Assert.That(book.Prompts[0].Item.Target, Is.EqualTo(" hot"));
+        PreparedTask science = TaskRows.Load(folder.Path, "sciq");
+        Assert.That(TaskRows.Continuations(science), Is.EqualTo(new[] { " a", " b ", " c", " d" }.Select(choice => ("It is  d. \nQuestion: What?\nAnswer:", choice))));
+        Assert.That(science.Prompts[0].Item.Target, Is.EqualTo("d"));
+        Assert.That(TaskRows.Continuations(science, 1)[0].Context, Is.EqualTo("\nQuestion: What?\nAnswer:"));
+        PreparedTask entailment = TaskRows.Load(folder.Path, "rte");
+        Assert.That(TaskRows.Continuations(entailment), Is.EqualTo(new[] { " True", " False" }.Select(choice => ("He ran.\nQuestion: He moved.  True or False?\nAnswer:", choice))));
+        Assert.That(entailment.Prompts[0].Item.Target, Is.EqualTo("True"));
+    }
+
     [TestCase("""{"question":"is it so","passage":"It -- It is so.","idx":0,"label":1}""")]
     [TestCase("""{"question":"is it so","passage":"It -- It is so.","title":"It","answer":true}""")]
     public void BoolQ(string row)

@@ -119,6 +119,37 @@ public sealed class TaskRunnerTests
             Throws.ArgumentException);
     }
 
+    [Test]
+    public void ReportsTellWhatDidNotFitTheWindow()
+    {
+        foreach (string subject in new[] { "anatomy", "virology" })
+        {
+            // One of three questions is longer than the window of 96 bytes, whose prompts begin with some 80 of description.
+            TaskRows.Write(folder, $"mmlu/{subject}/test.jsonl", [.. new[] { 1, 2, 90 }.Select(length =>
+                $$"""{"question":"{{new string('q', length)}}","choices":["a","b","c","d"],"answer":1}""")]);
+        }
+
+        File.WriteAllText(folder.File("winogrande/validation.jsonl"), """{"sentence":"A _ b.","option1":"c","option2":"d","answer":"2"}""");
+        using ArmorModel model = ArmorModel.Load(modelFolder);
+        TaskReport report = TaskRunner.Run(
+            new ArmorScoringModel(model), ["winogrande", "gsm8k", "mmlu"], new TaskRunOptions { Folder = folder.Path, Shots = 0 });
+
+        TaskResult answers = report.Tasks[1];
+        Assert.That((answers.AnswerTokens, answers.WantedAnswerTokens), Is.EqualTo(((int?)48, (int?)256)));
+        Assert.That(report.Tasks[0].AnswerTokens, Is.Null);
+        int cut = report.Groups[0].CutRows;
+        Assert.That(cut, Is.EqualTo(report.Tasks.Skip(2).Sum(task => task.CutRows)).And.GreaterThanOrEqualTo(2));
+        Assert.That(report.Notes, Is.EqualTo(new[]
+        {
+            // Question and "Answer:" have 19 bytes and the start of sequence, and 48 tokens are left for it: of 0 to 36 more letters those of the last row are too many.
+            "gsm8k: 1 of 5 rows were cut at their beginning, examples first, to fit the model's window of 96 tokens and leave 48 of them for the answer.",
+            "gsm8k: answers had at most 48 tokens instead of 256, which leave no room for a question in a window of 96.",
+            $"mmlu: {cut} of 6 rows were cut at their beginning, examples first, to fit the model's window of 96 tokens.",
+        }));
+        Assert.That(report.ToMarkdown(), Does.EndWith($"\n- {report.Notes[^1]}\n\n"));
+        Assert.That((int)report.ToJson()["results"]!["gsm8k"]!["max_gen_toks"]!, Is.EqualTo(48));
+    }
+
     // Two-sided binomial tests at one half: 2·(1 + 5)/32; 2·(1 + 10 + 45)/1024; and a case that exceeds 1.
     [TestCase(1, 4, 0.375)]
     [TestCase(8, 2, 0.109375)]

@@ -15,17 +15,43 @@ internal static partial class ChoiceTasks
         Version = "1.0",
         Data = new TaskDataSet(name, name, folder, $"ai2_arc/{folder}"),
         Splits = ["test", "validation"],
-        Reader = () => row =>
-        {
-            TaskRow choices = row.Part("choices");
-            IReadOnlyList<string> texts = choices.Texts("text");
-            IReadOnlyList<string> labels = choices.Texts("label", texts.Count);
-            string key = row.Text("answerKey");
-            int gold = labels.ToList().IndexOf(key);
-            return gold >= 0
-                ? new ChoiceItem($"Question: {row.Text("question")}\nAnswer:", texts, gold, IsNormalized: true)
-                : throw row.Wrong("answerKey", $"one of {string.Join(", ", labels)}", TaskRow.Show(key));
-        },
+        Reader = () => row => Labelled(row, $"Question: {row.Text("question")}\nAnswer:", row.Text("answerKey")),
+    };
+
+    /// <summary>OpenBookQA (Mihaylov et al., arXiv 1809.02789), without the book.</summary>
+    public static TaskDefinition OpenBookQA() => new()
+    {
+        Name = "openbookqa",
+        Version = "1.0",
+        Data = new TaskDataSet("openbookqa", "openbookqa", "openbookqa/main"),
+        Splits = ["test", "validation"],
+        Reader = () => row => Labelled(row, row.Text("question_stem"), PythonText.StripStart(row.Text("answerKey"))),
+    };
+
+    /// <summary>SciQ (Welbl et al., arXiv 1707.06209), with the passage that supports the answer.</summary>
+    public static TaskDefinition SciQ() => new()
+    {
+        Name = "sciq",
+        Version = "1.0",
+        Data = new TaskDataSet("sciq", "sciq"),
+        Splits = ["test", "validation"],
+        Reader = () => row => new ChoiceItem(
+            $"{PythonText.StripStart(row.Text("support"))}\nQuestion: {row.Text("question")}\nAnswer:",
+            [row.Text("distractor1"), row.Text("distractor2"), row.Text("distractor3"), row.Text("correct_answer")],
+            Gold: 3,
+            IsNormalized: true),
+    };
+
+    /// <summary>RTE as GLUE publishes it (Wang et al., arXiv 1804.07461).</summary>
+    public static TaskDefinition Rte() => new()
+    {
+        Name = "rte",
+        Version = "1.0",
+        Data = new TaskDataSet("rte", "rte", "glue/rte"),
+        Splits = ["validation"],
+        FewShot = FewShotRule.SampledOthers("train", "validation"),
+        Reader = () => row => new ChoiceItem(
+            $"{row.Text("sentence1")}\nQuestion: {row.Text("sentence2")} True or False?\nAnswer:", ["True", "False"], row.Integer("label", 0, 1), IsNormalized: false),
     };
 
     /// <summary>HellaSwag (Zellers et al., arXiv 1905.07830); also rows that were prepared before, with query, choices and gold.</summary>
@@ -116,6 +142,18 @@ internal static partial class ChoiceTasks
             return new ChoiceItem(question, ["A", "B", "C", "D"], row.Integer("answer", 0, 3), IsNormalized: false);
         },
     };
+
+    /// <summary>A question whose choices have labels, one of which is the key.</summary>
+    private static ChoiceItem Labelled(TaskRow row, string question, string key)
+    {
+        TaskRow choices = row.Part("choices");
+        IReadOnlyList<string> texts = choices.Texts("text");
+        IReadOnlyList<string> labels = choices.Texts("label", texts.Count);
+        int gold = labels.ToList().IndexOf(key);
+        return gold >= 0
+            ? new ChoiceItem(question, texts, gold, IsNormalized: true)
+            : throw row.Wrong("answerKey", $"one of {string.Join(", ", labels)}", TaskRow.Show(key));
+    }
 
     /// <summary>Takes the marks of WikiHow's pages out of HellaSwag's texts.</summary>
     private static string WithoutMarks(string text) =>

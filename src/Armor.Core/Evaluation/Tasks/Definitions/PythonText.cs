@@ -14,19 +14,20 @@ internal static class PythonText
     /// <summary><c>str.strip</c>.</summary>
     public static string Strip(string text)
     {
+        string rest = StripStart(text);
+        return rest[..^TrailingSpaces(rest)];
+    }
+
+    /// <summary><c>str.lstrip</c>.</summary>
+    public static string StripStart(string text)
+    {
         int start = 0;
         while (start < text.Length && IsSpace(text[start]))
         {
             start++;
         }
 
-        int end = text.Length;
-        while (end > start && IsSpace(text[end - 1]))
-        {
-            end--;
-        }
-
-        return text[start..end];
+        return text[start..];
     }
 
     /// <summary>How many characters of white space a text ends in.</summary>

@@ -35,7 +35,10 @@ internal static class TaskCatalogue
         ["gsm8k"] = AnswerTasks.Gsm8k,
         ["hellaswag"] = ChoiceTasks.HellaSwag,
         ["lambada_openai"] = TextTasks.Lambada,
+        ["openbookqa"] = ChoiceTasks.OpenBookQA,
         ["piqa"] = ChoiceTasks.Piqa,
+        ["rte"] = ChoiceTasks.Rte,
+        ["sciq"] = ChoiceTasks.SciQ,
         ["wikitext"] = TextTasks.WikiText,
         ["winogrande"] = ChoiceTasks.WinoGrande,
     };

@@ -13,6 +13,28 @@ public sealed record TaskReport
     /// <summary>One result a group, such as MMLU's of all its subjects.</summary>
     public required IReadOnlyList<TaskResult> Groups { get; init; }
 
+    /// <summary>The model's window, in tokens; what is longer is cut on its left.</summary>
+    public required int ContextLength { get; init; }
+
+    /// <summary>
+    /// Sentences for a reader of the numbers: which tasks had rows that did not fit the model's window and how many, and whose answers were kept shorter than the task
+    /// allows. Of a group's tasks only the group is told, where it was run as one; empty where all fitted.
+    /// </summary>
+    public IReadOnlyList<string> Notes
+    {
+        get
+        {
+            HashSet<string> members = [.. Groups.SelectMany(group => group.Members)];
+            // Groups may lie within each other, as MMLU's fields do: the largest come first.
+            var told = new HashSet<string>();
+            return
+            [
+                .. Tasks.Where(task => !members.Contains(task.Task)).SelectMany(task => task.Notes(ContextLength)),
+                .. Groups.Where(group => group.Members.Count(told.Add) > 0).SelectMany(group => group.Notes(ContextLength)),
+            ];
+        }
+    }
+
     /// <summary>Wall time.</summary>
     public required double Seconds { get; init; }
 
@@ -21,10 +43,12 @@ public sealed record TaskReport
     {
         ["results"] = Results(Tasks),
         ["groups"] = Results(Groups),
+        ["context_length"] = ContextLength,
+        ["notes"] = new JsonArray([.. Notes.Select(note => (JsonNode)note)]),
         ["seconds"] = Seconds,
     };
 
-    /// <summary>The results as a Markdown table with the harness's columns.</summary>
+    /// <summary>The results as a Markdown table with the harness's columns, and <see cref="Notes"/> after it.</summary>
     public string ToMarkdown()
     {
         var text = new StringBuilder();
@@ -41,6 +65,16 @@ public sealed record TaskReport
                 }
             }
 
+            text.AppendLine();
+        }
+
+        foreach (string note in Notes)
+        {
+            text.AppendLine(CultureInfo.InvariantCulture, $"- {note}");
+        }
+
+        if (Notes.Count > 0)
+        {
             text.AppendLine();
         }
 

@@ -7,6 +7,9 @@ namespace Armor.Core.Evaluation.Tasks.Scoring;
 /// <summary>Turns requests into tokens as the harness does: what does not fit the model's context is cut on the left.</summary>
 internal sealed class ScoringRequests(ModelTokenizer tokenizer, ModelConfiguration configuration)
 {
+    /// <summary>How many tokens of a generated answer there are: as many as the task allows, or half the window where so many would fill it.</summary>
+    public static int AnswerTokens(int wanted, int contextLength) => wanted < contextLength ? wanted : contextLength / 2;
+
     /// <summary>A continuation's sequence.</summary>
     public CutContinuation Encode(ContinuationRequest request)
     {
@@ -57,7 +60,7 @@ internal sealed class ScoringRequests(ModelTokenizer tokenizer, ModelConfigurati
     public (ReadOnlyMemory<int> Prompt, int MaxTokens, bool IsCut) Encode(GenerationRequest request)
     {
         int[] tokens = [.. tokenizer.Encode(request.Prompt)];
-        int answer = request.MaxTokens < configuration.ContextLength ? request.MaxTokens : configuration.ContextLength / 2;
+        int answer = AnswerTokens(request.MaxTokens, configuration.ContextLength);
         int room = configuration.ContextLength - answer;
         return tokens.Length <= room ? (tokens, answer, false) : (tokens.AsMemory(tokens.Length - room), answer, true);
     }
