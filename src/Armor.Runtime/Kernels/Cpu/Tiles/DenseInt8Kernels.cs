@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
@@ -123,7 +122,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums)
+    public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         for (; steps > 0; steps -= SectionSteps, isFirst = false)
         {
@@ -135,6 +134,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
             var end = input + (Math.Min(SectionSteps, steps) * 2 * U);
             do
             {
+                Prefetching.Fetch(ref next, lines);
                 var (x, y) = (LoadInput(input), LoadInput(input + U));
                 Add(weights, 0, x, y, ref a0, ref b0);
                 Add(weights, 1, x, y, ref a1, ref b1);
@@ -158,7 +158,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next)
+    public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         for (; steps > 0; steps -= SectionSteps, isFirst = false)
         {
@@ -171,12 +171,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
             var end = input + (Math.Min(SectionSteps, steps) * 4 * U);
             do
             {
-                if (Sse.IsSupported)
-                {
-                    Sse.Prefetch1(next);
-                    next += 64;
-                }
-
+                Prefetching.Fetch(ref next, lines);
                 var (x, y, z, w) = (LoadInput(input), LoadInput(input + U), LoadInput(input + (2 * U)), LoadInput(input + (3 * U)));
                 Add(weights, 0, x, y, z, w, ref a0, ref b0, ref e0, ref f0);
                 Add(weights, 1, x, y, z, w, ref a1, ref b1, ref e1, ref f1);
