@@ -68,6 +68,17 @@ internal class EmulatedDecoderTests : DecoderConformanceTests
         model.Dispose();
     }
 
+    [TestCase("Llama", 20, "armor_attention_prompt_128")]
+    [TestCase("Llama", 9, "armor_attention_16_8")]
+    [TestCase("Llama", 1, "armor_attention_16_4")]
+    public void PromptsAreAttendedToOnTensorCores(string family, int prompt, string expected)
+    {
+        using var model = Load(Dense(family), TensorElementType.Float32, TensorElementType.Float16);
+        using var session = model.CreateSession();
+        model.ForwardLogits(Tokens(prompt), session, new float[prompt * RandomModel.Vocabulary]);
+        Assert.That(driver.Launches.Where(launch => launch.Contains("attention", StringComparison.Ordinal)).Distinct(), Is.EqualTo(new[] { expected }));
+    }
+
     [Test]
     public void AFewRowsTakeTenLaunchesALayer()
     {
