@@ -28,11 +28,12 @@ internal static class EvalCommand
             HelpName = "MODEL",
         };
         Option<string> head = HeadOption.Create(
-            "Measure the perplexity of the model as the runtime runs it, on the processor and with the head held in this type, instead of in float32; "
+            "Measure the perplexity of the model as the runtime runs it, with the head held in this type, instead of in float32; "
             + "a model given by --against keeps its head as it is stored");
-        var command = new Command("eval", "Measures a model's perplexity on a text, or its answers to tasks.") { model, text, count, windows, against, head };
+        Option<string> device = DeviceOption.Create();
+        var command = new Command("eval", "Measures a model's perplexity on a text, or its answers to tasks.") { model, text, count, windows, against, head, device };
         documents.AddTo(command);
-        var tasks = new EvalTasks(against);
+        var tasks = new EvalTasks(against, device);
         tasks.AddTo(command);
         command.Validators.Add(parsed =>
         {
@@ -76,13 +77,14 @@ internal static class EvalCommand
                     ? Windows(TextOptions.ReadText(file), tokenizer, length, context, parsed.GetValue(count))
                     : TextCorpus.FitDocuments(documents.ReadDocuments(parsed, file), tokenizer, context, parsed.GetValue(count));
                 TensorElementType? type = HeadOption.Read(parsed, head);
+                int? card = DeviceOption.Read(parsed, device);
                 return (Evaluate(folder, type), other is null ? null : Evaluate(other, null), cut);
 
                 PerplexityResult Evaluate(string one, TensorElementType? headType)
                 {
-                    if (parsed.GetValue(head) is not null)
+                    if (parsed.GetValue(head) is not null || card is not null)
                     {
-                        using LoadedModel running = LoadedModel.Load(one, threads: null, card: null, headType, session.CancellationToken);
+                        using LoadedModel running = LoadedModel.Load(one, threads: null, card, headType, session.CancellationToken);
                         return RuntimePerplexity.Measure(running.Model, cut.Sequences, steps, session.CancellationToken);
                     }
 

@@ -1,3 +1,4 @@
+using Armor.Cuda.SelfTest;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
 
@@ -61,7 +62,7 @@ internal abstract class DecoderConformanceTests
     public void FactorisedModelsGiveTheSameWithinTheirRounding(TensorElementType? coreType, TensorElementType type, double allowed)
     {
         var pruned = folder.File($"pruned-{coreType}");
-        pruned = Directory.Exists(pruned) ? pruned : RandomModel.WriteFactorised(Dense("Llama, biases everywhere, as many key/value heads as heads"), pruned, coreType);
+        pruned = Directory.Exists(pruned) ? pruned : RandomFactors.Write(Dense("Llama, biases everywhere, as many key/value heads as heads"), pruned, coreType);
         Compare(pruned, type, TensorElementType.Float32, allowed, 20, 3);
     }
 

@@ -1,5 +1,6 @@
 using Armor.Cuda.Decoding;
 using Armor.Cuda.Interop;
+using Armor.Cuda.SelfTest;
 using Armor.Cuda.Tests.Emulation;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
