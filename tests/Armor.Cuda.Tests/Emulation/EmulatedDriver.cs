@@ -42,6 +42,12 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
     /// <summary>Allocations, streams and events that nobody has given back.</summary>
     public int Held => _allocations.Count + _hostAllocations.Count + _handles.Count;
 
+    /// <summary>As cuDriverGetVersion tells it.</summary>
+    public int Version { get; init; } = 13000;
+
+    /// <summary>Kernels that were allowed to begin before the one in front had ended.</summary>
+    public int EarlyLaunches { get; private set; }
+
     /// <summary>Called before each launch.</summary>
     public Action? Launching { get; set; }
 
@@ -52,7 +58,7 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
 
     public int DriverGetVersion(out int version)
     {
-        version = 13000;
+        version = Version;
         return 0;
     }
 
@@ -288,6 +294,7 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
         }
 
         Launching?.Invoke();
+        EarlyLaunches += mayBeginEarly ? 1 : 0;
         Launches.Add(_functions[function]);
         var error = stackalloc byte[256];
         ((delegate* unmanaged<void*, uint, uint, uint, uint, uint, byte*, void>)function)(arguments[0], shape.X, shape.Y, shape.Z, shape.Threads, ++_launches, error);
