@@ -14,7 +14,7 @@ internal class SelfTestTests
             Assert.Ignore(reason);
         }
 
-        using var driver = new EmulatedDriver();
+        using var driver = new EmulatedDriver { RunsAtOnce = true };
         var (sparse, blas) = (new CheckedSparseLt(), new CheckedBlasLt());
         var report = new StringWriter();
         var aims = new Aims();
