@@ -104,7 +104,8 @@ public sealed partial class CudaBackend : KernelBackend
     }
 
     /// <inheritdoc/>
-    protected override KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken)
+    protected override KernelWeight PackLayer(
+        ArmorLayer layer, TensorElementType elementType, TensorElementType wrapperType, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(layer);
         var isInRows = elementType == TensorElementType.Float32 || layer.Core.Pattern != SparsityPattern.TwoFour;

@@ -122,8 +122,8 @@ public abstract partial class KernelConformanceTests
     {
         using var source = new CancellationTokenSource();
         source.Cancel();
-        Assert.That(() => backend.PrepareDense(Dense(3, 5, out _), TensorElementType.Float32, source.Token), Throws.InstanceOf<OperationCanceledException>());
-        Assert.That(() => backend.PrepareLayer(Generators.RandomLayer(6, 8, 3, 4, 1), TensorElementType.Float32, source.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => backend.PrepareDense(Dense(3, 5, out _), TensorElementType.Float32, cancellationToken: source.Token), Throws.InstanceOf<OperationCanceledException>());
+        Assert.That(() => backend.PrepareLayer(Generators.RandomLayer(6, 8, 3, 4, 1), TensorElementType.Float32, cancellationToken: source.Token), Throws.InstanceOf<OperationCanceledException>());
     }
 
     [Test]

@@ -5,7 +5,7 @@ using Armor.Runtime.Kernels.Cpu;
 
 namespace Armor.KernelConformance;
 
-/// <content>Values in 8 bits: cores that are quantised, and dense weights where the backend holds them so.</content>
+/// <content>Values in 8 bits: cores that are quantised, dense weights and wrappers where the backend holds them so.</content>
 public abstract partial class KernelConformanceTests
 {
     private const int GroupColumns = 256;
@@ -84,6 +84,82 @@ public abstract partial class KernelConformanceTests
         }
 
         Assert.That(() => backend.PrepareLayer(Generators.RandomLayer(8, 8, 4, 4, 1), TensorElementType.Int8), Throws.TypeOf<NotSupportedException>());
+    }
+
+    [Test]
+    public void Int8WrappersOfEveryBlock([Values(1, 2, 3, 5, 16, 17, 31, 64, 65, 127, 128, 129, 260)] int block, [Values(1, 3)] int count)
+    {
+        CheckInt8Wrappers(Generators.RandomLayer(count * block, 4, block, null, block), TensorElementType.Float32, 1, 2, 3, 9);
+        CheckInt8Wrappers(Generators.RandomLayer(5, 4 * count * block, null, block, block), TensorElementType.BFloat16, 1, 4, 5);
+    }
+
+    [TestCase(1, 4, 1, 1, 1)]
+    [TestCase(139, 516, null, 12, 17)]
+    [TestCase(48, 260, 6, null, 70)]
+    [TestCase(160, 512, 32, 64, 5)]
+    [TestCase(256, 768, 128, 128, 33)]
+    public void LayersWithInt8Wrappers(int rows, int columns, int? outputBlock, int? inputBlock, int batch)
+    {
+        var layer = Generators.RandomLayer(rows, columns, outputBlock, inputBlock, 6);
+        foreach (var type in Types)
+        {
+            CheckInt8Wrappers(layer, type, 1, batch);
+        }
+
+        CheckInt8Wrappers(new ArmorLayer(layer.OutputWrapper, layer.Core.RoundedTo(TensorElementType.Int8), layer.InputWrapper), TensorElementType.BFloat16, 1, batch);
+    }
+
+    [Test]
+    public void Int8WrappersOfEveryPattern([ValueSource(typeof(Generators), nameof(Generators.Patterns))] SparsityPattern pattern)
+        => CheckInt8Wrappers(Generators.RandomLayer(6, 6 * pattern.Group, 3, pattern.Group, 2, pattern), TensorElementType.Float32, 1, 3);
+
+    [TestCase(float.NaN)]
+    [TestCase(float.NegativeInfinity)]
+    public void AWrappersValueThatIsNotFiniteHasNo8Bits(float bad)
+    {
+        RequireInt8Wrappers();
+        var values = Generators.Values(new Random(1), 2 * 4 * 4);
+        values[(4 * 4) + (2 * 4) + 3] = bad;
+        var layer = new ArmorLayer(null, Generators.RandomCore(3, 8, new Random(2)), new BlockDiagonalMatrix(2, 4, values));
+        Assert.That(
+            () => backend.PrepareLayer(layer, TensorElementType.Float32, TensorElementType.Int8),
+            Throws.ArgumentException.With.Message.Contains("Row 6, column 7 of a wrapper").And.Message.Contains("only finite values"));
+    }
+
+    [Test]
+    public void WrappersHaveNoTypeOfIntegers()
+    {
+        var layer = Generators.RandomLayer(8, 8, 4, 4, 1);
+        Assert.That(
+            () => backend.PrepareLayer(layer, TensorElementType.Float32, TensorElementType.Int32), Throws.TypeOf<NotSupportedException>().With.Message.Contains("wrappers"));
+    }
+
+    private void CheckInt8Wrappers(ArmorLayer layer, TensorElementType type, params ReadOnlySpan<int> batches)
+    {
+        RequireInt8Wrappers();
+        using var weight = backend.PrepareLayer(layer, type, TensorElementType.Int8);
+        var dense = Generators.Dense(new ArmorLayer(
+            layer.OutputWrapper?.RoundedTo(TensorElementType.Int8),
+            layer.Core.IsQuantised ? layer.Core : layer.Core.RoundedTo(type),
+            layer.InputWrapper?.RoundedTo(TensorElementType.Int8)));
+        foreach (var batch in batches)
+        {
+            CheckProduct(dense, batch, weight, int8Tolerance ?? tolerance);
+            CheckRowsAlone(weight, batch);
+        }
+    }
+
+    private void RequireInt8Wrappers()
+    {
+        try
+        {
+            backend.PrepareLayer(Generators.RandomLayer(4, 4, 4, null, 1), TensorElementType.Float32, TensorElementType.Int8).Dispose();
+        }
+        catch (NotSupportedException exception)
+        {
+            Assert.That(backend, Is.Not.InstanceOf<CpuBackend>(), "the processor does");
+            Assert.Ignore(exception.Message);
+        }
     }
 
     private void CheckQuantised(ArmorLayer layer, TensorElementType type, params ReadOnlySpan<int> batches)

@@ -1,4 +1,4 @@
-using Armor.Runtime.Checkpoints;
+using Armor.Cli.Measuring;
 using Armor.Runtime.Generation;
 using Armor.Runtime.Kernels.Cpu;
 
@@ -16,21 +16,15 @@ internal sealed class ArmorModelContestant : ModelContestant
     /// <param name="folder">Dense or ARMOR, tied, its head in bfloat16.</param>
     /// <param name="threads">That multiply.</param>
     /// <param name="capacity">Tokens that the session has room for.</param>
-    /// <param name="headType">Int8, or null for the stored type.</param>
-    public ArmorModelContestant(string name, string folder, int threads, int capacity, TensorElementType? headType = null)
+    /// <param name="types">In which types parts are held.</param>
+    public ArmorModelContestant(string name, string folder, int threads, int capacity, HeldTypes types)
         : base(name)
     {
         backend = new CpuBackend(new CpuBackendOptions { Threads = threads });
-        model = ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = headType });
+        model = ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = types.Head, WrapperType = types.Wrappers });
         session = model.CreateSession(capacity);
         logits = new float[model.Configuration.VocabularySize];
-        Bytes = Directory.GetFiles(folder, "*.safetensors").Sum(file => new FileInfo(file).Length);
-        if (headType == TensorElementType.Int8)
-        {
-            // A byte a weight instead of two, and a scale of four bytes for 256 columns.
-            long head = (long)model.Configuration.VocabularySize * model.Configuration.HiddenSize;
-            Bytes -= head - (head / 64);
-        }
+        Bytes = ModelWork.Of(folder, types).Bytes;
     }
 
     public override long Bytes { get; }

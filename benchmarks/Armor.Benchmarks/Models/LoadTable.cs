@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Armor.Cli.Measuring;
 using Armor.Runtime.Checkpoints;
 
 namespace Armor.Benchmarks.Models;
@@ -65,7 +66,8 @@ internal static class LoadTable
             {
                 Add("the files read, nothing else", Read(path, threads));
                 Load("loaded", null, null);
-                Load("loaded, head in int8", TensorElementType.Int8, null);
+                Load("loaded, head in int8", new HeldTypes(TensorElementType.Int8, null), null);
+                Load("loaded, head and wrappers in int8", new HeldTypes(TensorElementType.Int8, TensorElementType.Int8), null);
                 if (against.Length > 0)
                 {
                     Load("loaded by the other build", null, against);
@@ -78,9 +80,9 @@ internal static class LoadTable
                 Console.WriteLine($"| {name} | {bytes / 1e9:f2} | {what} | {own[0]:f2} | {own[own.Count / 2]:f2} | {bytes / own[0] / 1e9:f2} |");
             }
 
-            void Load(string what, TensorElementType? headType, string? program)
+            void Load(string what, HeldTypes? types, string? program)
             {
-                ModelMemory loaded = ModelMemory.Measure(path, threads, headType, program, isLoadOnly: true);
+                ModelMemory loaded = ModelMemory.Measure(path, threads, types, program, isLoadOnly: true);
                 bytes = loaded.FileBytes;
                 Add(what, loaded.Seconds);
             }

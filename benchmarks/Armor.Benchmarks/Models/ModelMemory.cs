@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Reflection;
 using System.Text.Json;
 using Armor.Benchmarks.Scale;
+using Armor.Cli.Measuring;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
 using Armor.Runtime.Kernels.Cpu;
@@ -30,14 +31,14 @@ internal sealed record ModelMemory(
     /// <summary>Measures in a process of its own.</summary>
     /// <param name="folder">Dense or ARMOR.</param>
     /// <param name="threads">That load and multiply.</param>
-    /// <param name="headType">The type in which the head is held; null for the stored one.</param>
+    /// <param name="types">In which types parts are held; null for the stored ones.</param>
     /// <param name="program">Another build's assembly; null for this one.</param>
     /// <param name="isLoadOnly">Whether to generate nothing, so that only seconds and the peak until then mean something.</param>
-    public static ModelMemory Measure(string folder, int threads, TensorElementType? headType = null, string? program = null, bool isLoadOnly = false)
+    public static ModelMemory Measure(string folder, int threads, HeldTypes? types = null, string? program = null, bool isLoadOnly = false)
     {
         string path = program is null ? Environment.ProcessPath! : "dotnet";
         string[] host = Path.GetFileNameWithoutExtension(path) == "dotnet" ? [program ?? Assembly.GetEntryAssembly()!.Location] : [];
-        var start = new ProcessStartInfo(path, [.. host, Verb, folder, threads.ToString(CultureInfo.InvariantCulture), $"{headType}", $"{isLoadOnly}"]) { RedirectStandardOutput = true };
+        var start = new ProcessStartInfo(path, [.. host, Verb, folder, threads.ToString(CultureInfo.InvariantCulture), $"{types?.Head}", $"{isLoadOnly}", $"{types?.Wrappers}"]) { RedirectStandardOutput = true };
         using Process process = Process.Start(start)!;
         string output = process.StandardOutput.ReadToEnd();
         process.WaitForExit();
@@ -54,8 +55,8 @@ internal sealed record ModelMemory(
         long resident = Process.GetCurrentProcess().WorkingSet64;
         using var backend = new CpuBackend(new CpuBackendOptions { Threads = threads });
         long begin = Stopwatch.GetTimestamp();
-        TensorElementType? headType = arguments[2].Length > 0 ? Enum.Parse<TensorElementType>(arguments[2]) : null;
-        using ArmorModel model = ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = headType });
+        HeldTypes types = new(Parse(arguments[2]), Parse(arguments[4]));
+        using ArmorModel model = ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = types.Head, WrapperType = types.Wrappers });
         double seconds = Stopwatch.GetElapsedTime(begin).TotalSeconds;
         long loaded = MemoryWatch.Highest;
         int[] prompt = RandomModel.Tokens(PromptTokens, model.Configuration, seed: 3);
@@ -65,6 +66,8 @@ internal sealed record ModelMemory(
         Console.WriteLine(JsonSerializer.Serialize(new ModelMemory(files, seconds, resident, loaded, MemoryWatch.Highest, greedy, drawn)));
         return 0;
     }
+
+    private static TensorElementType? Parse(string type) => type.Length > 0 ? Enum.Parse<TensorElementType>(type) : null;
 
     private static double Allocated(ArmorModel model, int[] prompt, GenerationOptions options)
     {

@@ -16,16 +16,21 @@ internal static class ModelTable
 {
     private const string Armor = "Armor, bfloat16 core";
     private const string ArmorHead = "Armor, bfloat16 core, int8 head";
+    private const string ArmorParts = "Armor, bfloat16 core, int8 head and wrappers";
     private const string ArmorInt8 = "Armor, int8 core";
     private const string ArmorInt8Head = "Armor, int8 core, int8 head";
+    private const string ArmorInt8Parts = "Armor, int8 core, int8 head and wrappers";
     private const string Dense = "Armor dense bfloat16";
     private const string DenseHead = "Armor dense bfloat16, int8 head";
     private const string TorchSingle = "TorchSharp dense float32";
     private const string TorchBFloat = "TorchSharp dense bfloat16";
     private const int MostNext = 32;
 
-    /// <summary>What rounding the head to 8 bits costs at most, as a share of the mean square of the logits.</summary>
+    /// <summary>What rounding the head to 8 bits costs at most, as a share of the mean square of the logits; wrappers, of small values but for the diagonal, cost less.</summary>
     private const double HeadTolerance = 2e-4;
+
+    private static readonly HeldTypes Int8Head = new(TensorElementType.Int8, null);
+    private static readonly HeldTypes Int8Parts = new(TensorElementType.Int8, TensorElementType.Int8);
 
     /// <summary>Prints the tables.</summary>
     /// <param name="arguments"><c>NAME=VALUE</c>: <c>threads</c>, <c>prompt</c> (tokens), <c>seconds</c> (for each kind of rounds), <c>folder</c> (where to make the weights).</param>
@@ -80,11 +85,13 @@ internal static class ModelTable
         var memory = new Dictionary<string, ModelMemory>
         {
             [Armor] = ModelMemory.Measure(armor, threads),
-            [ArmorHead] = ModelMemory.Measure(armor, threads, TensorElementType.Int8),
+            [ArmorHead] = ModelMemory.Measure(armor, threads, Int8Head),
+            [ArmorParts] = ModelMemory.Measure(armor, threads, Int8Parts),
             [ArmorInt8] = ModelMemory.Measure(int8, threads),
-            [ArmorInt8Head] = ModelMemory.Measure(int8, threads, TensorElementType.Int8),
+            [ArmorInt8Head] = ModelMemory.Measure(int8, threads, Int8Head),
+            [ArmorInt8Parts] = ModelMemory.Measure(int8, threads, Int8Parts),
         };
-        Note("measured the memory of four processes");
+        Note("measured the memory of six processes");
 
         int[] prompt = RandomModel.Tokens(promptTokens, model, seed: 3);
         int[] next = RandomModel.Tokens(MostNext, model, seed: 4);
@@ -107,20 +114,24 @@ internal static class ModelTable
             Check(TorchBFloat, LogitsOf(torch16, prompt), single, 1e-2);
             float[] expected;
             using (ModelContestant own = Own(Armor, armor))
-            using (ModelContestant ownHead = Own(ArmorHead, armor, TensorElementType.Int8))
+            using (ModelContestant ownHead = Own(ArmorHead, armor, Int8Head))
+            using (ModelContestant ownParts = Own(ArmorParts, armor, Int8Parts))
             {
                 expected = LogitsOf(own, prompt);
                 Check(ArmorHead, LogitsOf(ownHead, prompt), expected, HeadTolerance);
-                Add("bfloat16 cores", own, ownHead, ownDense, torch16);
+                Check(ArmorParts, LogitsOf(ownParts, prompt), expected, HeadTolerance);
+                Add("bfloat16 cores", own, ownHead, ownParts, ownDense, torch16);
             }
 
             using ModelContestant ownInt8 = Own(ArmorInt8, int8);
-            using ModelContestant ownInt8Head = Own(ArmorInt8Head, int8, TensorElementType.Int8);
-            using ModelContestant ownDenseHead = Own(DenseHead, dense, TensorElementType.Int8);
+            using ModelContestant ownInt8Head = Own(ArmorInt8Head, int8, Int8Head);
+            using ModelContestant ownInt8Parts = Own(ArmorInt8Parts, int8, Int8Parts);
+            using ModelContestant ownDenseHead = Own(DenseHead, dense, Int8Head);
             Check(ArmorInt8, LogitsOf(ownInt8, prompt), expected, 1e-5);
             Check(ArmorInt8Head, LogitsOf(ownInt8Head, prompt), expected, HeadTolerance);
+            Check(ArmorInt8Parts, LogitsOf(ownInt8Parts, prompt), expected, HeadTolerance);
             Check(DenseHead, LogitsOf(ownDenseHead, prompt), single, HeadTolerance);
-            Add("int8 cores", ownInt8, ownInt8Head, ownDense, ownDenseHead, torch16);
+            Add("int8 cores", ownInt8, ownInt8Head, ownInt8Parts, ownDense, ownDenseHead, torch16);
         }
 
         var report = new ModelReport(groups, memory, promptTokens);
@@ -129,19 +140,20 @@ internal static class ModelTable
             $"heads and {model.KeyValueHeadCount} of keys and values, vocabulary {model.VocabularySize}, tied), random weights, blocks of 128. {Machine.Describe(threads)}. " +
             $"Memory was read at {probe.Best:f1} GB/s at best.");
         Console.WriteLine();
-        report.Rows(Armor, ArmorHead, ArmorInt8, ArmorInt8Head, Dense, DenseHead, TorchSingle, TorchBFloat);
+        report.Rows(Armor, ArmorHead, ArmorParts, ArmorInt8, ArmorInt8Head, ArmorInt8Parts, Dense, DenseHead, TorchSingle, TorchBFloat);
         Console.WriteLine();
         report.Memory();
         Console.WriteLine();
         report.Aims(
             [
-                (Armor, Dense, 1.6), (ArmorHead, Dense, 1.6), (ArmorInt8, Dense, 1.6), (ArmorInt8Head, Dense, 1.6), (ArmorInt8Head, DenseHead, 1.6),
-                (Armor, TorchSingle, 4), (Armor, TorchBFloat, 4), (ArmorHead, TorchBFloat, 4), (ArmorInt8, TorchBFloat, 4), (ArmorInt8Head, TorchBFloat, 4),
+                (Armor, Dense, 1.6), (ArmorHead, Dense, 1.6), (ArmorParts, Dense, 1.6), (ArmorInt8, Dense, 1.6), (ArmorInt8Head, Dense, 1.6), (ArmorInt8Parts, Dense, 1.6),
+                (ArmorInt8Parts, DenseHead, 1.6), (Armor, TorchSingle, 4), (Armor, TorchBFloat, 4), (ArmorHead, TorchBFloat, 4), (ArmorParts, TorchBFloat, 4),
+                (ArmorInt8, TorchBFloat, 4), (ArmorInt8Head, TorchBFloat, 4), (ArmorInt8Parts, TorchBFloat, 4),
             ],
             (Armor, TorchSingle));
 
-        ModelContestant Own(string name, string folder, TensorElementType? headType = null) =>
-            new ArmorModelContestant(name, folder, threads, promptTokens + MostNext, headType);
+        ModelContestant Own(string name, string folder, HeldTypes? types = null) =>
+            new ArmorModelContestant(name, folder, threads, promptTokens + MostNext, types ?? HeldTypes.Stored);
 
         ModelContestant Torch(string name, torch.ScalarType type) => new TorchModelContestant(name, dense, type, threads, promptTokens + MostNext);
 

@@ -23,11 +23,16 @@ internal static class BenchCommand
         Option<double?> seconds = Numbers.Create<double>(
             "--seconds", "S", "How long each kernel, or the memory beside a model, is measured (default 0.5).", value => value is >= 0 and <= 60, "from 0 to 60");
         Option<string> device = DeviceOption.Create();
-        Option<string> head = HeadOption.Create();
+        var types = new HeldTypeOptions();
         var command = new Command("bench", "Measures how fast a model, or the kernels, run on this machine.")
         {
-            model, kernels, threads, prompt, tokens, size, seconds, device, head,
+            model, kernels, threads, prompt, tokens, size, seconds, device,
         };
+        foreach (Option option in types.All)
+        {
+            command.Add(option);
+        }
+
         command.SetAction((parsed, cancellationToken) => host.RunAsync(parsed, cancellationToken, async session =>
         {
             double each = parsed.GetValue(seconds) ?? 0.5;
@@ -40,7 +45,7 @@ internal static class BenchCommand
 
             if (given is null)
             {
-                Refuse(parsed, prompt, tokens, device, head);
+                Refuse(parsed, [prompt, tokens, device, .. types.All]);
                 await KernelsAsync(session, parsed.GetValue(size) ?? 4096, count, each).ConfigureAwait(false);
                 return;
             }
@@ -50,8 +55,8 @@ internal static class BenchCommand
             ModelBench bench = await session.RunAsync("Measuring", steps =>
             {
                 string folder = ModelFolder.Existing(given);
-                ModelWork work = ModelWork.Of(folder, HeadOption.Read(parsed, head));
-                using LoadedModel loaded = LoadedModel.Load(folder, count, card, HeadOption.Read(parsed, head), session.CancellationToken);
+                ModelWork work = ModelWork.Of(folder, types.Read(parsed));
+                using LoadedModel loaded = LoadedModel.Load(folder, count, card, types.Read(parsed), session.CancellationToken);
                 MemoryBandwidth? bandwidth = card is null ? MemoryBandwidth.Measure(count, each, session.CancellationToken) : null;
                 return ModelBench.Measure(
                     loaded,

@@ -1,10 +1,10 @@
 using System.CommandLine;
+using System.Globalization;
 using System.Text.Json.Nodes;
 using Armor.Cli.Hosting;
 using Armor.Cli.Measuring;
 using Armor.Core.Evaluation;
 using Armor.Core.Modules;
-using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Models;
 using Armor.Runtime.Tokenization;
 using Spectre.Console;
@@ -27,11 +27,17 @@ internal static class EvalCommand
             Description = "A second model of the same tokenizer, as a rule the dense one: tells the difference and its standard error.",
             HelpName = "MODEL",
         };
-        Option<string> head = HeadOption.Create(
-            "Measure the perplexity of the model as the runtime runs it, with the head held in this type, instead of in float32; "
-            + "a model given by --against keeps its head as it is stored");
+        const string asRun = "Measure the perplexity of the model as the runtime runs it, with the {0} held in this type, instead of in float32; "
+            + "a model given by --against keeps its own as stored";
+        var types = new HeldTypeOptions(
+            string.Format(CultureInfo.InvariantCulture, asRun, "head"), string.Format(CultureInfo.InvariantCulture, asRun, "wrappers of pruned linears"));
         Option<string> device = DeviceOption.Create();
-        var command = new Command("eval", "Measures a model's perplexity on a text, or its answers to tasks.") { model, text, count, windows, against, head, device };
+        var command = new Command("eval", "Measures a model's perplexity on a text, or its answers to tasks.") { model, text, count, windows, against, device };
+        foreach (Option option in types.All)
+        {
+            command.Add(option);
+        }
+
         documents.AddTo(command);
         var tasks = new EvalTasks(against, device);
         tasks.AddTo(command);
@@ -46,9 +52,9 @@ internal static class EvalCommand
         {
             if (tasks.AreAsked(parsed))
             {
-                if (parsed.GetValue(text) is not null || parsed.GetValue(count) is not null || parsed.GetValue(windows) is not null || parsed.GetValue(head) is not null)
+                if (parsed.GetValue(text) is not null || parsed.GetValue(count) is not null || parsed.GetValue(windows) is not null || types.AreAsked(parsed))
                 {
-                    throw new UsageException("--tasks does not go with --text, --sequences, --windows or --head.");
+                    throw new UsageException("--tasks does not go with --text, --sequences, --windows, --head or --wrappers.");
                 }
 
                 await tasks.RunAsync(session, parsed, ModelFolder.Existing(parsed.GetRequiredValue(model))).ConfigureAwait(false);
@@ -76,15 +82,14 @@ internal static class EvalCommand
                 DocumentSequences cut = parsed.GetValue(windows) is { } length
                     ? Windows(TextOptions.ReadText(file), tokenizer, length, context, parsed.GetValue(count))
                     : TextCorpus.FitDocuments(documents.ReadDocuments(parsed, file), tokenizer, context, parsed.GetValue(count));
-                TensorElementType? type = HeadOption.Read(parsed, head);
                 int? card = DeviceOption.Read(parsed, device);
-                return (Evaluate(folder, type), other is null ? null : Evaluate(other, null), cut);
+                return (Evaluate(folder, types.Read(parsed)), other is null ? null : Evaluate(other, HeldTypes.Stored), cut);
 
-                PerplexityResult Evaluate(string one, TensorElementType? headType)
+                PerplexityResult Evaluate(string one, HeldTypes held)
                 {
-                    if (parsed.GetValue(head) is not null || card is not null)
+                    if (types.AreAsked(parsed) || card is not null)
                     {
-                        using LoadedModel running = LoadedModel.Load(one, threads: null, card, headType, session.CancellationToken);
+                        using LoadedModel running = LoadedModel.Load(one, threads: null, card, held, session.CancellationToken);
                         return RuntimePerplexity.Measure(running.Model, cut.Sequences, steps, session.CancellationToken);
                     }
 

@@ -1,4 +1,4 @@
-using Armor.Runtime.Checkpoints;
+using Armor.Cli.Measuring;
 using Armor.Runtime.Generation;
 using Armor.Runtime.Kernels;
 using Armor.Runtime.Kernels.Cpu;
@@ -23,14 +23,14 @@ internal sealed class LoadedModel : IDisposable
     internal int? Threads { get; }
 
     internal static LoadedModel Load(string folder, int? threads, int? card, CancellationToken cancellationToken) =>
-        Load(folder, threads, card, headType: null, cancellationToken);
+        Load(folder, threads, card, HeldTypes.Stored, cancellationToken);
 
     /// <param name="folder">Dense or ARMOR.</param>
     /// <param name="threads">Null for as many as there are processors.</param>
     /// <param name="card">The card to run on; null for the processor.</param>
-    /// <param name="headType">The type in which the head is held; null for the stored one.</param>
+    /// <param name="types">In which types parts are held.</param>
     /// <param name="cancellationToken">Checked while loading.</param>
-    internal static LoadedModel Load(string folder, int? threads, int? card, TensorElementType? headType, CancellationToken cancellationToken)
+    internal static LoadedModel Load(string folder, int? threads, int? card, HeldTypes types, CancellationToken cancellationToken)
     {
         var options = new CpuBackendOptions();
         options = options with { Threads = threads ?? options.Threads };
@@ -38,7 +38,7 @@ internal sealed class LoadedModel : IDisposable
         try
         {
             return new LoadedModel(
-                ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = headType }, cancellationToken),
+                ArmorModel.Load(folder, new ArmorModelOptions { Backend = backend, HeadType = types.Head, WrapperType = types.Wrappers }, cancellationToken),
                 backend,
                 card is null ? options.Threads : null);
         }

@@ -4,7 +4,7 @@ using Armor.Runtime.Kernels.Cpu;
 
 namespace Armor.Cli.Commands;
 
-/// <summary>How a verb that generates chooses tokens, where the model runs, and with which head; the same for all of them.</summary>
+/// <summary>How a verb that generates chooses tokens, where the model runs, and in which types; the same for all of them.</summary>
 internal sealed class SamplingOptions
 {
     private readonly Option<int?> maxTokens = Numbers.Integer("--max-tokens", "N", "Generate at most N tokens (default 256).", minimum: 1);
@@ -31,11 +31,11 @@ internal sealed class SamplingOptions
 
     private readonly Option<string> device = DeviceOption.Create();
 
-    private readonly Option<string> head = HeadOption.Create();
+    private readonly HeldTypeOptions types = new();
 
     internal void AddTo(Command command)
     {
-        Option[] options = [maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, threads, device, head];
+        Option[] options = [maxTokens, temperature, topK, topP, minP, repetitionPenalty, seed, stop, threads, device, .. types.All];
         foreach (Option option in options)
         {
             command.Add(option);
@@ -57,5 +57,5 @@ internal sealed class SamplingOptions
 
     /// <summary>Loads a model to run as was asked for.</summary>
     internal LoadedModel Load(ParseResult parsed, string folder, CancellationToken cancellationToken) =>
-        LoadedModel.Load(folder, parsed.GetValue(threads), DeviceOption.Read(parsed, device, threads), HeadOption.Read(parsed, head), cancellationToken);
+        LoadedModel.Load(folder, parsed.GetValue(threads), DeviceOption.Read(parsed, device, threads), types.Read(parsed), cancellationToken);
 }

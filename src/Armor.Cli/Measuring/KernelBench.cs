@@ -76,7 +76,7 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
         Preparation Dense(TensorElementType type)
             => backend => backend.PrepareDense(DenseWeightSource.FromMemory(values, side, side), type, cancellationToken);
 
-        Preparation Layer(ArmorLayer weight, TensorElementType type) => backend => backend.PrepareLayer(weight, type, cancellationToken);
+        Preparation Layer(ArmorLayer weight, TensorElementType type) => backend => backend.PrepareLayer(weight, type, cancellationToken: cancellationToken);
     }
 
     /// <summary>The run-time compiles what has run for a while once more, and better: every kernel runs on a small weight first.</summary>

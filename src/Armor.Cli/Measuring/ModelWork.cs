@@ -4,16 +4,16 @@ using Armor.Runtime.Models;
 namespace Armor.Cli.Measuring;
 
 /// <summary>What one token costs a model.</summary>
-/// <param name="Bytes">Bytes of the weights that are read for it: those that are stored, but for a head that is held in another type.</param>
+/// <param name="Bytes">Bytes of the weights that are read for it: those that are stored, but for parts that are held in another type.</param>
 /// <param name="Flops">Multiplications and additions of the linears, as if all of them were dense.</param>
 internal sealed record ModelWork(long Bytes, double Flops)
 {
     // A scale of four bytes for 256 columns.
-    private const double Int8Bytes = 1 + (4.0 / 256);
+    private const double Int8HeadBytes = 1 + (4.0 / 256);
 
     /// <param name="folder">Dense or ARMOR.</param>
-    /// <param name="headType">The type in which the head is held; null for the stored one.</param>
-    internal static ModelWork Of(string folder, TensorElementType? headType = null)
+    /// <param name="types">In which types parts are held; those that are stored if not given.</param>
+    internal static ModelWork Of(string folder, HeldTypes? types = null)
     {
         using CheckpointFolder checkpoint = CheckpointFolder.Open(folder);
         ModelConfiguration configuration = checkpoint.Configuration;
@@ -25,7 +25,7 @@ internal sealed record ModelWork(long Bytes, double Flops)
             // A row of the embedding is next to nothing, unless the head shares its weight.
             bool isEmbedding = tensor.Name == ModelShapes.Embedding && !configuration.TieWordEmbeddings;
             bool isHead = tensor.Name == (configuration.TieWordEmbeddings ? ModelShapes.Embedding : ModelShapes.Head);
-            double own = isHead && headType is { } type ? tensor.ElementCount * (type == TensorElementType.Int8 ? Int8Bytes : type.ByteSize()) : tensor.ByteCount;
+            double own = isHead ? HeldBytes(tensor, types?.Head, Int8HeadBytes) : IsWrapper(tensor.Name) ? HeldBytes(tensor, types?.Wrappers, Int8WrapperBytes(tensor)) : tensor.ByteCount;
             bytes += isEmbedding ? 0 : own * (IsExpert(tensor.Name) ? active : 1);
         }
 
@@ -37,6 +37,20 @@ internal sealed record ModelWork(long Bytes, double Flops)
 
         return new ModelWork((long)bytes, 2 * weights);
     }
+
+    private static double HeldBytes(TensorDescription tensor, TensorElementType? heldAs, double int8) => heldAs switch
+    {
+        null => tensor.ByteCount,
+        TensorElementType.Int8 => tensor.ElementCount * int8,
+        { } type => tensor.ElementCount * (double)type.ByteSize(),
+    };
+
+    /// <summary>A row of a block has a scale of four bytes for each 128 columns, and a diagonal of four.</summary>
+    private static double Int8WrapperBytes(TensorDescription blocks) => 1 + (4.0 * (((blocks.Shape[^1] + 127) / 128) + 1) / blocks.Shape[^1]);
+
+    // Names of docs/formats.md.
+    private static bool IsWrapper(string name) =>
+        name.EndsWith(".armor.input_blocks", StringComparison.Ordinal) || name.EndsWith(".armor.output_blocks", StringComparison.Ordinal);
 
     private static bool IsExpert(string name) => name.Contains(".experts.", StringComparison.Ordinal);
 }

@@ -109,9 +109,11 @@ public sealed class ArmorLayer
     public ArmorLayer RoundedTo(TensorElementType type, TensorElementType? coreType = null)
         => new(OutputWrapper?.RoundedTo(type), Core.RoundedTo(coreType ?? type), InputWrapper?.RoundedTo(type));
 
-    /// <summary>The layer as of <see cref="RoundedTo"/> in memory of its own, its core one of floats.</summary>
-    /// <param name="type">F32, F16, BF16 or F64.</param>
-    internal ArmorLayer CopiedTo(TensorElementType type) => new(OutputWrapper?.CopiedTo(type), Core.CopiedTo(type), InputWrapper?.CopiedTo(type));
+    /// <summary>The layer as it is after its factors were rounded, in memory of its own, its core one of floats.</summary>
+    /// <param name="coreType">F32, F16, BF16 or F64.</param>
+    /// <param name="wrapperType">The same or I8.</param>
+    internal ArmorLayer CopiedTo(TensorElementType coreType, TensorElementType wrapperType)
+        => new(OutputWrapper?.CopiedTo(wrapperType), Core.CopiedTo(coreType), InputWrapper?.CopiedTo(wrapperType));
 
     private static void AddScaled(Span<double> sum, double scale, ReadOnlySpan<double> addend)
     {

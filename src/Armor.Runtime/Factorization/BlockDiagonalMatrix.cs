@@ -72,10 +72,64 @@ public sealed class BlockDiagonalMatrix
     }
 
     /// <summary>The matrix as it is after storing its values in a type and reading them back.</summary>
-    /// <param name="type">F32, F16, BF16 or F64.</param>
+    /// <param name="type">
+    /// F32, F16, BF16, F64, or I8: whole numbers from −127 to 127 times a bfloat16 that each 128 columns of a block's row share, but for the diagonal, which stays
+    /// as it is. The runtime can hold wrappers so.
+    /// </param>
+    /// <exception cref="ArgumentException">A value for I8 is not finite.</exception>
     public BlockDiagonalMatrix RoundedTo(TensorElementType type)
         => type == TensorElementType.Float32 ? this : CopiedTo(type);
 
     /// <summary>As of <see cref="RoundedTo"/>, in memory of its own.</summary>
-    internal BlockDiagonalMatrix CopiedTo(TensorElementType type) => new(BlockCount, BlockSize, FloatConversion.Rounded(type, _values));
+    internal BlockDiagonalMatrix CopiedTo(TensorElementType type)
+        => new(BlockCount, BlockSize, type == TensorElementType.Int8 ? RoundedToInt8() : FloatConversion.Rounded(type, _values));
+
+    /// <summary>Refuses what has no 8 bits.</summary>
+    /// <exception cref="ArgumentException">A value is not finite; names it.</exception>
+    internal void RequireFinite()
+    {
+        if (FloatConversion.IndexOfNonFinite(_values) is >= 0 and var index)
+        {
+            var row = index / BlockSize;
+            var column = (row / BlockSize * BlockSize) + (index % BlockSize);
+            throw new ArgumentException(FormattableString.Invariant(
+                $"Row {row}, column {column} of a wrapper is {_values[index]}: only finite values have 8 bits."));
+        }
+    }
+
+    /// <summary>Rounds a row of a block but for its diagonal.</summary>
+    /// <param name="row">Counted over all blocks.</param>
+    /// <param name="whole">[b], zero at the diagonal.</param>
+    /// <param name="scales">One for each 128 columns.</param>
+    /// <returns>The diagonal.</returns>
+    internal float RoundRow(int row, Span<sbyte> whole, Span<float> scales)
+    {
+        var values = new float[BlockSize];
+        _values.AsSpan(row * BlockSize, BlockSize).CopyTo(values);
+        var diagonal = values[row % BlockSize];
+        values[row % BlockSize] = 0;
+        Int8Rounding.RoundRow(values, Int8Values.WrapperGroupColumns, whole, scales);
+        return diagonal;
+    }
+
+    private float[] RoundedToInt8()
+    {
+        RequireFinite();
+        var rounded = new float[_values.Length];
+        var whole = new sbyte[BlockSize];
+        var scales = new float[(BlockSize + Int8Values.WrapperGroupColumns - 1) / Int8Values.WrapperGroupColumns];
+        for (var row = 0; row < Size; row++)
+        {
+            var diagonal = RoundRow(row, whole, scales);
+            var own = rounded.AsSpan(row * BlockSize, BlockSize);
+            for (var column = 0; column < BlockSize; column++)
+            {
+                own[column] = whole[column] * scales[column / Int8Values.WrapperGroupColumns];
+            }
+
+            own[row % BlockSize] = diagonal;
+        }
+
+        return rounded;
+    }
 }

@@ -14,6 +14,9 @@ internal sealed class Int8Values
     /// <summary>The columns that a group has, less where M does not divide them: those of the kernels' tiles.</summary>
     public const int GroupColumns = 256;
 
+    /// <summary>The columns of a block of a wrapper that share a scale in each of its rows; its diagonal is not rounded, as it stands out.</summary>
+    public const int WrapperGroupColumns = 128;
+
     /// <summary>The largest value.</summary>
     public const sbyte Largest = 127;
 

@@ -28,6 +28,13 @@ public sealed record ArmorModelOptions
     public TensorElementType? HeadType { get; init; }
 
     /// <summary>
+    /// The type in which the wrappers of pruned linears are held: float32, bfloat16, float16 or int8. Int8 means whole numbers with a scale for each 128 columns
+    /// of a block's row, but for the diagonal. Wrappers are little of a large model's bytes in bfloat16 and more beside a core in 8 bits: see docs/generation.md.
+    /// </summary>
+    /// <value>The default, null, is <see cref="WeightType"/>, or else the type in which they are stored. Without effect on a dense model.</value>
+    public TensorElementType? WrapperType { get; init; }
+
+    /// <summary>
     /// The type of the keys and values that sessions keep: float32, or float16 for half the memory and logits that differ in their third digit after the
     /// point.
     /// </summary>
@@ -47,6 +54,11 @@ public sealed record ArmorModelOptions
         if (HeadType is not (null or TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16 or TensorElementType.Int8))
         {
             violations.Add($"HeadType must be Float32, BFloat16, Float16 or Int8; found {HeadType}.");
+        }
+
+        if (WrapperType is not (null or TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16 or TensorElementType.Int8))
+        {
+            violations.Add($"WrapperType must be Float32, BFloat16, Float16 or Int8; found {WrapperType}.");
         }
 
         if (CacheType is not (TensorElementType.Float32 or TensorElementType.Float16))

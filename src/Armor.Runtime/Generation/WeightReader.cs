@@ -161,7 +161,7 @@ internal sealed class WeightReader(
         cancellationToken.ThrowIfCancellationRequested();
         var layer = armor!.ReadLayer(name, _arrays, _threads);
         var type = HeldAs(armor.ElementType);
-        var weight = Prepare(name, () => backend.PrepareLayer(layer, type, cancellationToken));
+        var weight = Prepare(name, () => backend.PrepareLayer(layer, type, options.WrapperType, cancellationToken));
         _arrays.Return();
         return new LinearWeight(weight, bias);
     }

@@ -35,7 +35,13 @@ public interface IKernelBackend : IDisposable
     /// <param name="elementType">
     /// The type in which values are held; to a narrower type they are rounded. The values of a quantised core stay what they are.
     /// </param>
+    /// <param name="wrapperType">
+    /// The type in which the wrappers' values are held where it is another one. Int8 makes whole numbers with a scale for each 128 columns of a block's row,
+    /// chosen by the squared error that it leaves, but for the diagonal, which stays as it is.
+    /// </param>
     /// <param name="cancellationToken">Checked while packing.</param>
     /// <exception cref="NotSupportedException">The backend does not support it; says why.</exception>
-    KernelWeight PrepareLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken = default);
+    /// <exception cref="ArgumentException">A wrapper's value that Int8 was asked for is not finite; names its row and column.</exception>
+    KernelWeight PrepareLayer(
+        ArmorLayer layer, TensorElementType elementType, TensorElementType? wrapperType = null, CancellationToken cancellationToken = default);
 }

@@ -15,6 +15,11 @@ public abstract class KernelBackend : IKernelBackend
     /// </summary>
     protected virtual bool HoldsDenseInt8 => false;
 
+    /// <summary>
+    /// Whether wrappers can be held in another type than their core, Int8 among them. False unless a derived class says otherwise.
+    /// </summary>
+    protected virtual bool HoldsWrappersApart => false;
+
     /// <inheritdoc/>
     public virtual KernelSupport Supports(KernelOperation operation, KernelShape shape, TensorElementType elementType)
     {
@@ -59,12 +64,24 @@ public abstract class KernelBackend : IKernelBackend
     }
 
     /// <inheritdoc/>
-    public KernelWeight PrepareLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken = default)
+    public KernelWeight PrepareLayer(
+        ArmorLayer layer, TensorElementType elementType, TensorElementType? wrapperType = null, CancellationToken cancellationToken = default)
     {
         ArgumentNullException.ThrowIfNull(layer);
         var operation = OperationOf(layer);
         Require(operation, KernelShape.Of(layer), elementType);
-        return PackLayer(layer, elementType, cancellationToken);
+        var ofWrappers = wrapperType ?? elementType;
+        if (ofWrappers != elementType && !HoldsWrappersApart)
+        {
+            throw new NotSupportedException($"{Name} holds wrappers in the type of their core, {elementType}, not as {ofWrappers}.");
+        }
+
+        if (ofWrappers is not (TensorElementType.Float32 or TensorElementType.BFloat16 or TensorElementType.Float16 or TensorElementType.Int8))
+        {
+            throw new NotSupportedException($"{Name} holds wrappers as Float32, BFloat16, Float16 or Int8, not as {ofWrappers}.");
+        }
+
+        return PackLayer(layer, elementType, ofWrappers, cancellationToken);
     }
 
     /// <inheritdoc/>
@@ -91,8 +108,10 @@ public abstract class KernelBackend : IKernelBackend
     /// <summary>Packs a factorised weight; it is supported.</summary>
     /// <param name="layer">[d_out, d_in].</param>
     /// <param name="elementType">The type in which values are held.</param>
+    /// <param name="wrapperType">The type in which the wrappers' are; another one only where <see cref="HoldsWrappersApart"/>.</param>
     /// <param name="cancellationToken">To be checked while packing.</param>
-    protected abstract KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken);
+    protected abstract KernelWeight PackLayer(
+        ArmorLayer layer, TensorElementType elementType, TensorElementType wrapperType, CancellationToken cancellationToken);
 
     /// <summary>Gives back what the backend holds.</summary>
     /// <param name="disposing">Whether <see cref="Dispose()"/> was called.</param>

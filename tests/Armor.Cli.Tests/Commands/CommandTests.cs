@@ -129,6 +129,13 @@ public sealed class CommandTests
         double[] nll = [await NllAsync(pruned), await NllAsync(dense)];
         Assert.That(nll[1], Is.EqualTo(nll[0]).Within(1e-3), "the export is the same model, but for rounding");
 
+        ToolResult held = await Tool.RunAsync("eval", pruned, "--text", evaluation, "--wrappers", "int8", "--against", pruned, "--json");
+        Assert.That(held.Code, Is.Zero, held.ToString());
+        Assert.That(Math.Abs(held.Json.GetProperty("deltaNll").GetDouble()), Is.GreaterThan(1e-9).And.LessThan(1e-2), "wrappers in 8 bits are a little else");
+        ToolResult ofStored = await Tool.RunAsync("bench", pruned, "--tokens", "2", "--seconds", "0", "--json");
+        ToolResult ofInt8 = await Tool.RunAsync("bench", pruned, "--tokens", "2", "--seconds", "0", "--wrappers", "int8", "--json");
+        Assert.That(ofInt8.Json.GetProperty("bytesPerToken").GetInt64(), Is.Not.EqualTo(ofStored.Json.GetProperty("bytesPerToken").GetInt64()), "bytes of the type they are held in");
+
         ToolResult sparse = await Tool.RunAsync("export", pruned, "--format", "sparse24", "--out", folder.File("sparse"));
         Assert.That(sparse.Code, Is.EqualTo(1), "wrappers do not fit that format");
         Assert.That(Directory.Exists(folder.File("sparse")), Is.False);

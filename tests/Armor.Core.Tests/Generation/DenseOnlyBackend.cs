@@ -22,7 +22,8 @@ internal class DenseOnlyBackend : KernelBackend
     protected override KernelWeight PackDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken) =>
         new Weight(this, inner.PrepareDense(source, elementType, cancellationToken));
 
-    protected override KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken) =>
+    protected override KernelWeight PackLayer(
+        ArmorLayer layer, TensorElementType elementType, TensorElementType wrapperType, CancellationToken cancellationToken) =>
         throw new InvalidOperationException("Not supported, and called all the same.");
 
     protected override void Dispose(bool disposing) => inner.Dispose();

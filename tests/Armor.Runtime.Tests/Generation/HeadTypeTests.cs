@@ -5,6 +5,7 @@ using Armor.Runtime.Generation;
 using Armor.Runtime.Kernels;
 using Armor.Runtime.Kernels.Cpu;
 using Armor.Runtime.Models;
+using static Armor.Runtime.Tests.Generation.HeldTypeModels;
 
 namespace Armor.Runtime.Tests.Generation;
 
@@ -13,28 +14,6 @@ internal sealed class HeadTypeTests
 {
     private const string HeadLinear = "lm_head";
     private const string EmbeddingLinear = "model.embed_tokens";
-
-    private static readonly int[] Prompt = [3, 30, 7, 7, 0, 36, 12];
-
-    // A row of 320 columns has two scales.
-    private static readonly ModelConfiguration Tied = new()
-    {
-        Family = ModelFamily.Llama,
-        HiddenSize = 320,
-        IntermediateSize = 64,
-        LayerCount = 1,
-        AttentionHeadCount = 4,
-        KeyValueHeadCount = 2,
-        HeadSize = 16,
-        VocabularySize = 37,
-        ContextLength = 128,
-        NormEpsilon = 1e-5f,
-        RopeTheta = 10000,
-        TieWordEmbeddings = true,
-        BeginOfSequence = 1,
-        EndOfSequence = [2],
-        StoredType = TensorElementType.BFloat16,
-    };
 
     private TemporaryFolder folder = null!;
     private string tied = null!;
@@ -166,7 +145,7 @@ internal sealed class HeadTypeTests
     [Test]
     public void AnArmorModelsHeadToo()
     {
-        var pruned = Prune(tied, "pruned", ["model.layers.0.mlp.up_proj"]);
+        var pruned = Prune(tied, folder.File("pruned"), ["model.layers.0.mlp.up_proj"]);
         var expected = Logits(pruned, null);
         Assert.That(NormalisedError(Logits(pruned, TensorElementType.Int8), expected), Is.GreaterThan(1e-6).And.LessThan(1e-3));
     }
@@ -174,7 +153,7 @@ internal sealed class HeadTypeTests
     [Test]
     public void AHeadThatIsPrunedIsRefused()
     {
-        var pruned = Prune(separate, "pruned-head", [HeadLinear]);
+        var pruned = Prune(separate, folder.File("pruned-head"), [HeadLinear]);
         Assert.That(Logits(pruned, null), Has.All.Matches<float>(float.IsFinite));
         Assert.That(
             () => ArmorModel.Load(pruned, new ArmorModelOptions { HeadType = TensorElementType.Int8 }),
@@ -185,7 +164,7 @@ internal sealed class HeadTypeTests
     [Test]
     public void ATiedEmbeddingThatIsPrunedGivesAHeadOfTheType()
     {
-        var pruned = Prune(tied, "pruned-embedding", [EmbeddingLinear]);
+        var pruned = Prune(tied, folder.File("pruned-embedding"), [EmbeddingLinear]);
         Assert.That(NormalisedError(Logits(pruned, TensorElementType.Int8), Logits(pruned, null)), Is.GreaterThan(1e-6).And.LessThan(1e-3));
     }
 
@@ -203,29 +182,6 @@ internal sealed class HeadTypeTests
         Assert.That(
             () => ArmorModel.Load(tied, new ArmorModelOptions { Backend = backend, HeadType = TensorElementType.Int8 }),
             Throws.TypeOf<NotSupportedException>().With.Message.Contains("model.embed_tokens.weight").And.Message.Contains("not as Int8"));
-    }
-
-    private static string Write(string path, ModelConfiguration configuration, float[]? head = null)
-    {
-        Directory.CreateDirectory(path);
-        TensorDescription[] tensors =
-        [
-            .. ModelShapes.Enumerate(configuration).Select(tensor => new TensorDescription(
-                tensor.Name, tensor.Name == ModelShapes.Head && head is not null ? TensorElementType.Float32 : TensorElementType.BFloat16, tensor.Shape)),
-        ];
-        using (var writer = SafetensorsWriter.Create(Path.Combine(path, "model.safetensors"), tensors))
-        {
-            foreach (var tensor in tensors)
-            {
-                var random = new Random(tensor.Name.Length);
-                writer.WriteFloat32(tensor.Name, tensor.Name == ModelShapes.Head && head is not null ? head : Generators.Values(random, (int)tensor.ElementCount));
-            }
-
-            writer.Commit();
-        }
-
-        File.WriteAllText(Path.Combine(path, "config.json"), ConfigurationWriter.Write(configuration));
-        return path;
     }
 
     private static float[] RoundedHead(string model, string tensor)
@@ -249,31 +205,7 @@ internal sealed class HeadTypeTests
         return rounded;
     }
 
-    private string Prune(string dense, string name, string[] linears)
-    {
-        using var source = CheckpointFolder.Open(dense);
-        var output = folder.File(name);
-        ArmorCheckpointWriter.Write(source, output, linears, TensorElementType.BFloat16, linear =>
-        {
-            var shape = source.GetTensor(linear + ".weight").Shape;
-            return Generators.RandomLayer((int)shape[0], (int)shape[1], null, 64, 9);
-        });
-        return output;
-    }
-
     private static float[] Logits(string model, TensorElementType? type) => LogitsWith(model, new ArmorModelOptions { HeadType = type });
-
-    /// <summary>Of every token of the prompt.</summary>
-    private static float[] LogitsWith(string model, ArmorModelOptions options)
-    {
-        using var loaded = ArmorModel.Load(model, options);
-        var logits = new float[Prompt.Length * loaded.Configuration.VocabularySize];
-        loaded.ForwardLogits(Prompt, loaded.CreateSession(), logits);
-        return logits;
-    }
-
-    private static double NormalisedError(float[] found, float[] expected)
-        => found.Zip(expected, (one, other) => Math.Pow((double)one - other, 2)).Sum() / expected.Sum(value => (double)value * value);
 
     /// <summary>A backend like those that were written before there were dense weights in 8 bits.</summary>
     private sealed class WithoutInt8 : KernelBackend
@@ -285,7 +217,8 @@ internal sealed class HeadTypeTests
         protected override KernelWeight PackDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken)
             => _reference.PrepareDense(source, elementType, cancellationToken);
 
-        protected override KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken)
-            => _reference.PrepareLayer(layer, elementType, cancellationToken);
+        protected override KernelWeight PackLayer(
+            ArmorLayer layer, TensorElementType elementType, TensorElementType wrapperType, CancellationToken cancellationToken)
+            => _reference.PrepareLayer(layer, elementType, wrapperType, cancellationToken);
     }
 }

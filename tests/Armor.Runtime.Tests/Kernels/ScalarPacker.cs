@@ -108,6 +108,24 @@ internal static class ScalarPacker
         });
     }
 
+    public static byte[] Int8Blocks(TileLayout layout, BlockDiagonalMatrix matrix) => Fill(layout, (tile, row, index) =>
+    {
+        var values = matrix.Values.Slice(index * layout.Columns, layout.Columns).ToArray();
+        values[index % layout.Columns] = 0;
+        var whole = new sbyte[layout.Columns];
+        var scales = new float[layout.Sections];
+        Int8Rounding.RoundRow(values, 128, whole, scales);
+        for (var column = 0; column < layout.Columns; column++)
+        {
+            tile[(int)layout.ValuesAt(column / 2) + (2 * row) + (column % 2)] = (byte)whole[column];
+        }
+
+        for (var section = 0; section < layout.Sections; section++)
+        {
+            BitConverter.TryWriteBytes(tile.AsSpan((int)layout.SectionAt(section * layout.Shape.SectionSteps) + (row * sizeof(float))), scales[section]);
+        }
+    });
+
     private static byte[] Stored(TileLayout layout, ReadOnlySpan<float> values)
     {
         var stored = new byte[values.Length * layout.ElementType.ByteSize()];

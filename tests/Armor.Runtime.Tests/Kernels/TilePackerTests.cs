@@ -48,6 +48,10 @@ internal class TilePackerTests
         {
             Check(() => PackedMatrices.Pack(wrapper, type, set, TwoThreads), layout => ScalarPacker.Blocks(layout, wrapper));
         }
+
+        Check(() => PackedMatrices.Pack(wrapper, TensorElementType.Int8, set, TwoThreads), layout => ScalarPacker.Int8Blocks(layout, wrapper));
+        using var packed = PackedMatrices.Pack(wrapper, TensorElementType.Int8, set, TwoThreads);
+        Assert.That(packed.Diagonal, Is.EqualTo(Enumerable.Range(0, wrapper.Size).Select(row => wrapper.Values.Span[(row * block) + (row % block)])));
     }
 
     /// <summary>Twice, the second time most likely into memory that was used before.</summary>

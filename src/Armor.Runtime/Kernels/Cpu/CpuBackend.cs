@@ -34,6 +34,9 @@ public sealed class CpuBackend : KernelBackend, IThreadedBackend
     /// <inheritdoc/>
     protected override bool HoldsDenseInt8 => true;
 
+    /// <inheritdoc/>
+    protected override bool HoldsWrappersApart => true;
+
     internal IKernelThreads Threads => _threads;
 
     IKernelThreads IThreadedBackend.Threads => _threads;
@@ -51,13 +54,14 @@ public sealed class CpuBackend : KernelBackend, IThreadedBackend
     }
 
     /// <inheritdoc/>
-    protected override KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken)
+    protected override KernelWeight PackLayer(
+        ArmorLayer layer, TensorElementType elementType, TensorElementType wrapperType, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(layer);
         cancellationToken.ThrowIfCancellationRequested();
         if (layer.Core.Pattern != SparsityPattern.TwoFour)
         {
-            return new DotProductLayer(this, OperationOf(layer), layer.CopiedTo(elementType));
+            return new DotProductLayer(this, OperationOf(layer), layer.CopiedTo(elementType, wrapperType));
         }
 
         var options = Options(cancellationToken);
@@ -66,14 +70,14 @@ public sealed class CpuBackend : KernelBackend, IThreadedBackend
         {
             if (layer.InputWrapper is { } input)
             {
-                factors.Add(PackedMatrices.Pack(input, elementType, _instructionSet, options));
+                factors.Add(PackedMatrices.Pack(input, wrapperType, _instructionSet, options));
             }
 
             var core = PackedMatrices.Pack(layer.Core, elementType, _instructionSet, options);
             factors.Add(core);
             if (layer.OutputWrapper is { } output)
             {
-                factors.Add(PackedMatrices.Pack(output, elementType, _instructionSet, options));
+                factors.Add(PackedMatrices.Pack(output, wrapperType, _instructionSet, options));
             }
 
             return new TiledWeight(this, OperationOf(layer), [.. factors], core);

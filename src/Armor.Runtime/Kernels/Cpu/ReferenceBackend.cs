@@ -13,6 +13,9 @@ public sealed class ReferenceBackend : KernelBackend
     protected override bool HoldsDenseInt8 => true;
 
     /// <inheritdoc/>
+    protected override bool HoldsWrappersApart => true;
+
+    /// <inheritdoc/>
     protected override KernelWeight PackDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(source);
@@ -24,11 +27,12 @@ public sealed class ReferenceBackend : KernelBackend
     }
 
     /// <inheritdoc/>
-    protected override KernelWeight PackLayer(ArmorLayer layer, TensorElementType elementType, CancellationToken cancellationToken)
+    protected override KernelWeight PackLayer(
+        ArmorLayer layer, TensorElementType elementType, TensorElementType wrapperType, CancellationToken cancellationToken)
     {
         ArgumentNullException.ThrowIfNull(layer);
         cancellationToken.ThrowIfCancellationRequested();
-        return new Layer(OperationOf(layer), layer.CopiedTo(elementType), layer.Core.IsQuantised ? TensorElementType.Int8 : elementType);
+        return new Layer(OperationOf(layer), layer.CopiedTo(elementType, wrapperType), layer.Core.IsQuantised ? TensorElementType.Int8 : elementType);
     }
 
     private static float[] RoundedToInt8(DenseWeightSource source, float[] values)

@@ -75,6 +75,7 @@ internal sealed unsafe class TiledProduct : IParallelWork, IDisposable
         var (first, end) = ((int)((long)layout.Tiles * part / parts), (int)((long)layout.Tiles * (part + 1) / parts));
         var scratch = _scratchBytes > 0 ? _carried!.Pointer + ((long)_scratchBytes * part) : null;
         _matrix.Multiply(first, end, _packedInput, _batch, _output, scratch);
+        _matrix.AddDiagonal(first, end, _input, _batch, _output);
     }
 
     public void Dispose()

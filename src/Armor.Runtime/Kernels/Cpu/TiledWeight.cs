@@ -19,7 +19,7 @@ internal sealed unsafe class TiledWeight : KernelWeight
             factors[^1].Layout.Height,
             factors[0].Layout.Blocks * factors[0].Layout.Columns,
             main.Layout.ElementType,
-            factors.Sum(factor => factor.Layout.Bytes))
+            factors.Sum(factor => factor.Bytes))
     {
         _backend = backend;
         _factors = factors;

@@ -4,21 +4,21 @@ using System.Runtime.Intrinsics.X86;
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
 
 /// <content>Half a tile by eight inputs.</content>
-internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors>
+internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TForm>
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next)
     {
         for (; steps > 0; steps -= SectionSteps, isFirst = false)
         {
-            var scales = (float*)weights + (2 * half);
+            var scales = (float*)weights;
             var inputScales = (float*)input;
             weights += ScaleBytes;
             input += InputHeader;
             var values = weights + (half * V);
             TVector a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default, a6 = default, a7 = default;
             TVector b0 = default, b1 = default, b2 = default, b3 = default, b4 = default, b5 = default, b6 = default, b7 = default;
-            var end = input + (Math.Min(SectionSteps, steps) * 8 * V);
+            var end = input + (Math.Min(SectionSteps, steps) * 8 * U);
             do
             {
                 if (Sse.IsSupported)
@@ -28,28 +28,28 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors>
                 }
 
                 var (v, w) = (TVectors.LoadBytes(values), TVectors.LoadBytes(values + (V / 2)));
-                AddBoth(*(TVector*)(input), v, w, ref a0, ref b0);
-                AddBoth(*(TVector*)(input + V), v, w, ref a1, ref b1);
-                AddBoth(*(TVector*)(input + (2 * V)), v, w, ref a2, ref b2);
-                AddBoth(*(TVector*)(input + (3 * V)), v, w, ref a3, ref b3);
-                AddBoth(*(TVector*)(input + (4 * V)), v, w, ref a4, ref b4);
-                AddBoth(*(TVector*)(input + (5 * V)), v, w, ref a5, ref b5);
-                AddBoth(*(TVector*)(input + (6 * V)), v, w, ref a6, ref b6);
-                AddBoth(*(TVector*)(input + (7 * V)), v, w, ref a7, ref b7);
+                AddBoth(LoadInput(input), v, w, ref a0, ref b0);
+                AddBoth(LoadInput(input + U), v, w, ref a1, ref b1);
+                AddBoth(LoadInput(input + (2 * U)), v, w, ref a2, ref b2);
+                AddBoth(LoadInput(input + (3 * U)), v, w, ref a3, ref b3);
+                AddBoth(LoadInput(input + (4 * U)), v, w, ref a4, ref b4);
+                AddBoth(LoadInput(input + (5 * U)), v, w, ref a5, ref b5);
+                AddBoth(LoadInput(input + (6 * U)), v, w, ref a6, ref b6);
+                AddBoth(LoadInput(input + (7 * U)), v, w, ref a7, ref b7);
                 values += 2 * V;
                 weights += 2 * V;
-                input += 8 * V;
+                input += 8 * U;
             }
             while (input < end);
 
-            Scale(a0, a1, a2, a3, scales, inputScales, isFirst, sums);
-            Scale(a4, a5, a6, a7, scales, inputScales + 4, isFirst, sums + (4 * TVectors.Width));
-            Scale(b0, b1, b2, b3, scales + 1, inputScales, isFirst, sums + (8 * TVectors.Width));
-            Scale(b4, b5, b6, b7, scales + 1, inputScales + 4, isFirst, sums + (12 * TVectors.Width));
+            Scale(a0, a1, a2, a3, scales, 2 * half, inputScales, isFirst, sums);
+            Scale(a4, a5, a6, a7, scales, 2 * half, inputScales + 4, isFirst, sums + (4 * TVectors.Width));
+            Scale(b0, b1, b2, b3, scales, (2 * half) + 1, inputScales, isFirst, sums + (8 * TVectors.Width));
+            Scale(b4, b5, b6, b7, scales, (2 * half) + 1, inputScales + 4, isFirst, sums + (12 * TVectors.Width));
         }
     }
 
-    /// <summary>Two rows, one input.</summary>
+    /// <summary>Two vectors, one input.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void AddBoth(TVector x, TVector values, TVector others, ref TVector sum, ref TVector otherSum)
     {

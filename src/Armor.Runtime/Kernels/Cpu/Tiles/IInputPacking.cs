@@ -101,11 +101,35 @@ internal readonly unsafe struct Int16Inputs : IInputPacking
             ((float*)header)[member] = isUsual ? largest / Largest : largest;
             var inverse = isUsual ? Largest / largest : 0;
             var to = (short*)(header + shape.InputHeader + (member * shape.InputStepBytes));
+            if (shape.InputStepBytes == sizeof(int))
+            {
+                PackPairs(values, inverse, steps, (int*)to, room);
+                continue;
+            }
+
             for (var step = 0; step < steps; step++, to += shape.InputStepBytes / sizeof(short) * room)
             {
                 var start = Math.Min(values.Length, step * shape.ColumnsPerStep);
                 Round(values[start..Math.Min(values.Length, start + shape.ColumnsPerStep)], inverse, new Span<short>(to, shape.ColumnsPerStep));
             }
+        }
+    }
+
+    /// <summary>Two values a step: rounded together, as a step has too few for a vector.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void PackPairs(ReadOnlySpan<float> values, float inverse, int steps, int* to, int room)
+    {
+        if (room == 1)
+        {
+            Round(values, inverse, new Span<short>(to, 2 * steps));
+            return;
+        }
+
+        var pairs = stackalloc int[steps];
+        Round(values, inverse, new Span<short>(pairs, 2 * steps));
+        for (var step = 0; step < steps; step++, to += room)
+        {
+            *to = pairs[step];
         }
     }
 

@@ -10,19 +10,21 @@ internal static class PackedMatrices
     /// <summary>A dense weight.</summary>
     public static PackedMatrix Pack(DenseWeightSource source, TensorElementType type, InstructionSet set, ParallelOptions options)
         => type == TensorElementType.Int8
-            ? Filled(CreateDenseInt8(source.Rows, source.Columns, set), matrix => TilePacker.PackDense(matrix, source, options))
+            ? Filled(CreateInt8<RowForm>(1, source.Rows, source.Columns, set), matrix => TilePacker.PackDense(matrix, source, options))
             : Filled(Create<RowForm>(1, source.Rows, source.Columns, type, set), matrix => TilePacker.PackDense(matrix, source, options));
 
     /// <summary>A 2:4 core; a quantised one stays so whatever the type.</summary>
     public static PackedMatrix Pack(SparseCore core, TensorElementType type, InstructionSet set, ParallelOptions options)
         => core.IsQuantised
-            ? Filled(CreateInt8(core.Rows, core.Columns, set), matrix => TilePacker.PackQuantised(matrix, core, options))
+            ? Filled(CreateInt8Core(core.Rows, core.Columns, set), matrix => TilePacker.PackQuantised(matrix, core, options))
             : Filled(Create<PairForm>(1, core.Rows, core.Columns, type, set), matrix => TilePacker.PackCore(matrix, core, options));
 
     /// <summary>A wrapper.</summary>
     public static PackedMatrix Pack(BlockDiagonalMatrix wrapper, TensorElementType type, InstructionSet set, ParallelOptions options)
         => Filled(
-            Create<ColumnForm>(wrapper.BlockCount, wrapper.BlockSize, wrapper.BlockSize, type, set),
+            type == TensorElementType.Int8
+                ? CreateInt8<ColumnForm>(wrapper.BlockCount, wrapper.BlockSize, wrapper.BlockSize, set)
+                : Create<ColumnForm>(wrapper.BlockCount, wrapper.BlockSize, wrapper.BlockSize, type, set),
             matrix => TilePacker.PackBlocks(matrix, wrapper, options));
 
     private static PackedMatrix Filled(PackedMatrix matrix, Action<PackedMatrix> fill)
@@ -39,15 +41,16 @@ internal static class PackedMatrices
         }
     }
 
-    private static PackedMatrix CreateDenseInt8(int rows, int columns, InstructionSet set)
+    private static PackedMatrix CreateInt8<TForm>(int blocks, int rows, int columns, InstructionSet set)
+        where TForm : ITileForm
         => set switch
         {
-            InstructionSet.Avx512 => Make<DenseInt8Kernels<Vector512<float>, Vectors512>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),
-            InstructionSet.Avx2 => Make<DenseInt8Kernels<Vector256<float>, Vectors256>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),
-            _ => Make<DenseInt8Kernels<Vector128<float>, Vectors128>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),
+            InstructionSet.Avx512 => Make<DenseInt8Kernels<Vector512<float>, Vectors512, TForm>, Int16Inputs>(blocks, rows, columns, TensorElementType.Int8),
+            InstructionSet.Avx2 => Make<DenseInt8Kernels<Vector256<float>, Vectors256, TForm>, Int16Inputs>(blocks, rows, columns, TensorElementType.Int8),
+            _ => Make<DenseInt8Kernels<Vector128<float>, Vectors128, TForm>, Int16Inputs>(blocks, rows, columns, TensorElementType.Int8),
         };
 
-    private static PackedMatrix CreateInt8(int rows, int columns, InstructionSet set)
+    private static PackedMatrix CreateInt8Core(int rows, int columns, InstructionSet set)
         => set switch
         {
             InstructionSet.Avx512 => Make<Int8Kernels<Vector512<float>, Vectors512>, Int16Inputs>(1, rows, columns, TensorElementType.Int8),

@@ -1,3 +1,6 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
 
 /// <summary>
@@ -8,6 +11,11 @@ internal abstract unsafe class PackedMatrix(TileLayout layout) : IDisposable
     public TileLayout Layout { get; } = layout;
 
     public AlignedMemory Memory { get; } = new(layout.Bytes);
+
+    /// <summary>A diagonal that is held apart from the tiles, of a square matrix; null where there is none.</summary>
+    public float[]? Diagonal { get; set; }
+
+    public long Bytes => Layout.Bytes + ((Diagonal?.Length ?? 0) * sizeof(float));
 
     /// <summary>Whether a batch can be multiplied as it is, without packing.</summary>
     public abstract bool ReadsInPlace(int batch);
@@ -28,6 +36,39 @@ internal abstract unsafe class PackedMatrix(TileLayout layout) : IDisposable
     /// <param name="output">[batch, rows].</param>
     /// <param name="scratch">Room for <see cref="ScratchBytes"/>.</param>
     public abstract void Multiply(int firstTile, int endTile, byte* input, int batch, float* output, byte* scratch);
+
+    /// <summary>Adds the diagonal's part to the products by some of the tiles.</summary>
+    /// <param name="firstTile">Counted over all blocks.</param>
+    /// <param name="endTile">The one after the last.</param>
+    /// <param name="input">[batch, columns], as it came.</param>
+    /// <param name="batch">The number of inputs, at least 1.</param>
+    /// <param name="output">[batch, rows].</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    public void AddDiagonal(int firstTile, int endTile, float* input, int batch, float* output)
+    {
+        if (Diagonal is null)
+        {
+            return;
+        }
+
+        var (first, end) = (Layout.FirstRowOf(firstTile), Layout.FirstRowOf(endTile));
+        fixed (float* diagonal = Diagonal)
+        {
+            for (var item = 0; item < batch; item++, input += Layout.Height, output += Layout.Height)
+            {
+                var row = first;
+                for (; row <= end - Vector<float>.Count; row += Vector<float>.Count)
+                {
+                    (Vector.Load(output + row) + (Vector.Load(diagonal + row) * Vector.Load(input + row))).Store(output + row);
+                }
+
+                for (; row < end; row++)
+                {
+                    output[row] += diagonal[row] * input[row];
+                }
+            }
+        }
+    }
 
     /// <summary>What one call of <see cref="Multiply"/> needs beside its output.</summary>
     public abstract int ScratchBytes(int batch);

@@ -59,6 +59,13 @@ internal sealed class TileLayout
     /// <summary>Rows of all blocks.</summary>
     public int Height => Blocks * Rows;
 
+    /// <summary>The first row of a tile, counted over all blocks; of the tile after the last, their number.</summary>
+    public int FirstRowOf(int tile)
+    {
+        var (block, tileOfBlock) = Math.DivRem(tile, TilesPerBlock);
+        return (block * Rows) + (tileOfBlock * Shape.RowsPerTile);
+    }
+
     /// <summary>Where in a tile the section of a step begins; the step is a section's first.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public long SectionAt(int step)

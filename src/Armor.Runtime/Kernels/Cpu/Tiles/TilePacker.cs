@@ -98,9 +98,16 @@ internal static unsafe class TilePacker
     }
 
     /// <summary>Packs a wrapper.</summary>
+    /// <exception cref="ArgumentException">A value for 8 bits is not finite.</exception>
     public static void PackBlocks(PackedMatrix matrix, BlockDiagonalMatrix source, ParallelOptions options)
     {
         var layout = matrix.Layout;
+        if (layout.ElementType == TensorElementType.Int8)
+        {
+            PackRoundedBlocks(matrix, source, options);
+            return;
+        }
+
         RunPieces(matrix, layout.Columns * sizeof(float), options, (firstTile, endTile) =>
         {
             using var stored = new Rented<byte>(Math.Min(layout.Rows, layout.Shape.RowsPerTile) * layout.Columns * layout.ElementType.ByteSize());
@@ -114,6 +121,27 @@ internal static unsafe class TilePacker
                 RowPacking.Block(layout, TileOf(matrix, tile), rows, bytes);
             }
         });
+    }
+
+    private static void PackRoundedBlocks(PackedMatrix matrix, BlockDiagonalMatrix source, ParallelOptions options)
+    {
+        var layout = matrix.Layout;
+        source.RequireFinite();
+        var diagonal = new float[source.Size];
+        RunPieces(matrix, layout.Columns * sizeof(float), options, (firstTile, endTile) =>
+        {
+            using var whole = new Rented<sbyte>(layout.Columns);
+            using var scales = new Rented<float>(layout.Sections);
+            for (var tile = firstTile; tile < endTile; tile++)
+            {
+                for (var row = layout.FirstRowOf(tile); row < layout.FirstRowOf(tile + 1); row++)
+                {
+                    diagonal[row] = source.RoundRow(row, whole.Span, scales.Span);
+                    RowPacking.Block(layout, TileOf(matrix, tile), row - layout.FirstRowOf(tile), whole.Span, scales.Span);
+                }
+            }
+        });
+        matrix.Diagonal = diagonal;
     }
 
     /// <summary>Reads a row of a dense weight back.</summary>
