@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
 
@@ -7,7 +6,7 @@ namespace Armor.Runtime.Kernels.Cpu.Tiles;
 internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TForm>
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next)
+    public static void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         var sectionSteps = SectionSteps;
         for (; steps > 0; steps -= sectionSteps, isFirst = false)
@@ -22,12 +21,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
             var end = input + (Math.Min(sectionSteps, steps) * 8 * U);
             do
             {
-                if (Sse.IsSupported)
-                {
-                    Sse.Prefetch1(next);
-                    next += 64;
-                }
-
+                Prefetching.Fetch(ref next, lines);
                 var (v, w) = (TVectors.LoadBytes(values), TVectors.LoadBytes(values + (V / 2)));
                 AddBoth(LoadInput(input), v, w, ref a0, ref b0);
                 AddBoth(LoadInput(input + U), v, w, ref a1, ref b1);

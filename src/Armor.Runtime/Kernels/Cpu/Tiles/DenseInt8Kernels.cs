@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 using Armor.Runtime.Factorization;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
@@ -125,7 +124,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums)
+    public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         var sectionSteps = SectionSteps;
         for (; steps > 0; steps -= sectionSteps, isFirst = false)
@@ -138,6 +137,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
             var end = input + (Math.Min(sectionSteps, steps) * 2 * U);
             do
             {
+                Prefetching.Fetch(ref next, lines);
                 var (x, y) = (LoadInput(input), LoadInput(input + U));
                 Add(weights, 0, x, y, ref a0, ref b0);
                 Add(weights, 1, x, y, ref a1, ref b1);
@@ -161,7 +161,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next)
+    public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         var sectionSteps = SectionSteps;
         for (; steps > 0; steps -= sectionSteps, isFirst = false)
@@ -175,12 +175,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
             var end = input + (Math.Min(sectionSteps, steps) * 4 * U);
             do
             {
-                if (Sse.IsSupported)
-                {
-                    Sse.Prefetch1(next);
-                    next += 64;
-                }
-
+                Prefetching.Fetch(ref next, lines);
                 var (x, y, z, w) = (LoadInput(input), LoadInput(input + U), LoadInput(input + (2 * U)), LoadInput(input + (3 * U)));
                 Add(weights, 0, x, y, z, w, ref a0, ref b0, ref e0, ref f0);
                 Add(weights, 1, x, y, z, w, ref a1, ref b1, ref e1, ref f1);
