@@ -2,11 +2,11 @@
 # The table of tasks in docs/results.md for one model: every method by `armor prune`, measured by `armor eval --tasks` beside the dense model. Needs jq.
 #   benchmarks/compare-tasks.sh MODEL CALIBRATION TASK-DATA "TASK:METRIC[:FILTER] ..." OUT [METHOD ...]
 # The first line of the table has the dense model's values, the others differences from them with paired standard errors and, where two equal models would differ
-# so much in less than one of twenty (hundred) tables, one (two) stars. Tasks are those of `armor eval`, metrics acc, acc_norm, exact_match or perplexity; of a
-# perplexity the natural logarithm is shown. Rows whose prompts did not fit the model's window are counted after the table. OUT keeps answers and reports; a second run
-# goes on from them. A method is plain (magnitude, wanda, nowag-p, sparsegpt, dense24), a preset (fast, balanced, quality), or a folder with a model that was pruned
-# before. Options of prune can be given in PRUNE_OPTIONS, others of eval in EVAL_OPTIONS, the reports' name in REPORT (where two tables share OUT), the built tool's
-# path in ARMOR.
+# so much in less than one of twenty (hundred) tables, one (two) stars. Tasks are those of `armor eval` and groups (mmlu, bbh_cot_fewshot), metrics acc, acc_norm,
+# exact_match or perplexity; of a perplexity the natural logarithm is shown. Rows whose prompts did not fit the model's window are counted after the table. OUT keeps
+# answers and reports; a second run goes on from them. A method is plain (magnitude, wanda, nowag-p, sparsegpt, dense24), a preset (fast, balanced, quality), or a
+# folder with a model that was pruned before. Options of prune can be given in PRUNE_OPTIONS, others of eval in EVAL_OPTIONS, the reports' name in REPORT (where two
+# tables share OUT), the built tool's path in ARMOR.
 set -euo pipefail
 model=$(realpath "$1") calibration=$(realpath "$2") data=$(realpath "$3") out=$(realpath -m "$5")
 read -ra columns <<< "$4"
@@ -31,6 +31,7 @@ row() { # label, report, field
     line+=" $(jq -r --arg task "$task" --arg metric "$metric" --arg filter "$filter" --arg field "$3" '
       def fixed: (. * 10000 | round) / 10000 | tostring;
       [.comparisons[] | select(.task == $task and .metric == $metric and ($filter == "" or .filter == $filter))][0] as $c
+      | if $c == null then error("no \($task), \($metric) in the report; it has \([.comparisons[] | "\(.task), \(.metric) (\(.filter))"] | unique | join("; "))") else . end
       | if $metric == "perplexity" then
           if $field == "reference" then $c.reference | log | fixed
           else (($c.value | log) - ($c.reference | log) | (if . >= 0 then "+" else "" end) + fixed) + (if $c.p < 0.01 then " **" elif $c.p < 0.05 then " *" else "" end) end

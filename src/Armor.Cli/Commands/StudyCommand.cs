@@ -102,6 +102,7 @@ internal static class StudyCommand
     private static JsonObject ToJson(StudyResult result) => new()
     {
         ["study"] = result.Name,
+        ["model"] = result.Model,
         ["denseNll"] = result.DenseNll,
         ["standardError"] = result.StandardError,
         ["rows"] = new JsonArray([.. result.Rows.Select(row => (JsonNode)new JsonObject

@@ -26,7 +26,7 @@ internal static class StudyChart
         }
 
         plot.Font.Set(Fonts.Sans);
-        plot.Title($"What pruning lost, run by run: {result.Name}", size: 18);
+        plot.Title($"What pruning lost, run by run: {result.Name}, {result.Model}", size: 18);
         plot.SavePng(path, Width, hasCurves ? HeightOfCurves : HeightOfFrame + (HeightOfRow * result.Rows.Count));
     }
 
@@ -65,7 +65,7 @@ internal static class StudyChart
             [.. ticks.Select(Math.Log10)], [.. ticks.Select(tick => FormattableString.Invariant($"{tick:0.###}"))]);
         plot.XLabel("seconds in which weights were optimised", size: 14);
         plot.YLabel("NLL a token above the dense model's, in nats (less is better)", size: 14);
-        plot.ShowLegend(Alignment.UpperRight);
+        plot.ShowLegend(Alignment.LowerLeft); // the axis begins at 0, far below most curves
         plot.Axes.AutoScale();
         plot.Axes.SetLimitsY(0, rows.Max(row => row.DeltaNlls.Max()) * 1.05);
 

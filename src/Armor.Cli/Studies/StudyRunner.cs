@@ -46,7 +46,8 @@ internal sealed class StudyRunner(string name, string model, IReadOnlyList<int[]
             [.. group.Select(run => run.Measurement.DeltaNll)],
             group.Average(run => run.Measurement.Seconds),
             group.Average(run => run.Measurement.OptimiserSeconds)))];
-        return new StudyResult(name, dense.Nll, runs.Max(run => run.Measurement.StandardError ?? 0), rows);
+        string folderName = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(model)));
+        return new StudyResult(name, folderName, dense.Nll, runs.Max(run => run.Measurement.StandardError ?? 0), rows);
     }
 
     private async Task<StudyMeasurement> MeasureAsync(StudyVariant variant, string folder, PerplexityResult dense, CancellationToken cancellationToken)

@@ -35,7 +35,8 @@ internal sealed record StudyRow(
 
 /// <summary>A whole study.</summary>
 /// <param name="Name">What was studied.</param>
+/// <param name="Model">The name of the dense model's folder.</param>
 /// <param name="DenseNll">The dense model's NLL a token, in nats.</param>
 /// <param name="StandardError">The largest standard error of a run's ΔNLL over the evaluation's sequences.</param>
 /// <param name="Rows">One row a setting.</param>
-internal sealed record StudyResult(string Name, double DenseNll, double StandardError, IReadOnlyList<StudyRow> Rows);
+internal sealed record StudyResult(string Name, string Model, double DenseNll, double StandardError, IReadOnlyList<StudyRow> Rows);

@@ -6,14 +6,20 @@ using Armor.Core.Evaluation.Tasks.Definitions;
 namespace Armor.Core.Evaluation.Tasks;
 
 /// <summary>
-/// The answers to a task as they come: a line a row in a file whose first line says what it belongs to. A file of another model, other data or other prompts begins anew.
+/// The answers to a task as they come: a line a row, under a hash of everything that its answer depends on, in a file whose first line names the model. So a run takes
+/// over the rows that it shares with another, of fewer rows or other prompts; a file of another model begins anew.
 /// </summary>
 internal sealed class TaskWork : IDisposable
 {
+    /// <summary>Changes with what a line says.</summary>
+    private const int Version = 2;
+
+    private readonly string[] keys;
     private readonly StreamWriter? writer;
 
-    private TaskWork(IReadOnlyList<TaskResponse>?[] answers, StreamWriter? writer)
+    private TaskWork(string[] keys, IReadOnlyList<TaskResponse>?[] answers, StreamWriter? writer)
     {
+        this.keys = keys;
         Answers = answers;
         this.writer = writer;
     }
@@ -21,53 +27,56 @@ internal sealed class TaskWork : IDisposable
     /// <summary>One entry a row; null where it is not answered yet.</summary>
     public IReadOnlyList<TaskResponse>?[] Answers { get; }
 
-    /// <summary>Reads what a former run kept.</summary>
+    /// <summary>Reads what former runs kept.</summary>
     public static TaskWork Open(PreparedTask task, TaskRunOptions options)
     {
-        var answers = new IReadOnlyList<TaskResponse>?[task.Prompts.Count];
         if (options.WorkFolder is null)
         {
-            return new TaskWork(answers, null);
+            return new TaskWork([], new IReadOnlyList<TaskResponse>?[task.Prompts.Count], null);
         }
 
         Directory.CreateDirectory(options.WorkFolder);
         string path = Path.Combine(options.WorkFolder, task.Definition.Name + ".jsonl");
-        string header = JsonSerializer.Serialize(new Header(Fingerprint(task, options.ModelIdentity)));
-        List<string> kept = [header];
-        if (File.Exists(path))
-        {
-            using var reader = new StreamReader(path);
-            if (reader.ReadLine() == header)
-            {
-                while (reader.ReadLine() is { } line && Parse(line) is { } row && row.Row >= 0 && row.Row < answers.Length)
-                {
-                    answers[row.Row] = row.Responses;
-                    kept.Add(line);
-                }
-            }
-        }
+        string header = JsonSerializer.Serialize(new Header(Version, options.ModelIdentity));
+        Dictionary<string, Line> kept = File.Exists(path) ? Read(path, header) : [];
 
         // Written anew, so that a line which an interruption cut short does not stay before others.
         string temporary = path + ".partial";
-        File.WriteAllLines(temporary, kept);
+        File.WriteAllLines(temporary, kept.Values.Select(line => JsonSerializer.Serialize(line)).Prepend(header));
         File.Move(temporary, path, overwrite: true);
-        return new TaskWork(answers, new StreamWriter(path, append: true) { AutoFlush = true });
+        string[] keys = [.. task.Prompts.Select(prompt => Key(task.Definition, prompt))];
+        return new TaskWork(keys, [.. keys.Select(key => kept.GetValueOrDefault(key)?.Responses)], new StreamWriter(path, append: true) { AutoFlush = true });
     }
 
     /// <summary>Notes the answers to a row.</summary>
     public void Keep(int row, IReadOnlyList<TaskResponse> responses)
     {
         Answers[row] = responses;
-        writer?.WriteLine(JsonSerializer.Serialize(new Line(row, responses)));
+        writer?.WriteLine(JsonSerializer.Serialize(new Line(keys[row], responses)));
     }
 
     public void Dispose() => writer?.Dispose();
 
-    private static Line? Parse(string line)
+    private static Dictionary<string, Line> Read(string path, string header)
+    {
+        var kept = new Dictionary<string, Line>(StringComparer.Ordinal);
+        using var reader = new StreamReader(path);
+        if (reader.ReadLine() == header)
+        {
+            while (reader.ReadLine() is { } text && Parse(text) is { } line)
+            {
+                kept[line.Key] = line;
+            }
+        }
+
+        return kept;
+    }
+
+    private static Line? Parse(string text)
     {
         try
         {
-            return JsonSerializer.Deserialize<Line>(line) is { Responses.Count: > 0 } parsed && !parsed.Responses.Contains(null!) ? parsed : null;
+            return JsonSerializer.Deserialize<Line>(text) is { Key: not null, Responses.Count: > 0 } parsed && !parsed.Responses.Contains(null!) ? parsed : null;
         }
         catch (JsonException)
         {
@@ -75,22 +84,19 @@ internal sealed class TaskWork : IDisposable
         }
     }
 
-    /// <summary>Of everything that an answer depends on: the model, and the requests of every row.</summary>
-    private static string Fingerprint(PreparedTask task, string model)
+    /// <summary>Of what a row's answer depends on beside the model: the requests, which hold their prompts whole.</summary>
+    private static string Key(TaskDefinition task, TaskPrompt prompt)
     {
         using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        Add($"{model}\n{task.Definition.Name} {task.Definition.Version}");
-        foreach (TaskRequest request in task.Prompts.SelectMany(prompt => prompt.Item.Requests(prompt.Before, task.Definition.Delimiter)))
+        foreach (TaskRequest request in prompt.Item.Requests(prompt.Before, task.Delimiter))
         {
-            Add(JsonSerializer.Serialize(request, request.GetType()));
+            hash.AppendData(Encoding.UTF8.GetBytes($"{request.GetType().Name} {JsonSerializer.Serialize(request, request.GetType())}\n"));
         }
 
         return Convert.ToHexStringLower(hash.GetHashAndReset());
-
-        void Add(string text) => hash.AppendData(Encoding.UTF8.GetBytes(text + "\n"));
     }
 
-    private sealed record Header(string Fingerprint);
+    private sealed record Header(int Version, string Model);
 
-    private sealed record Line(int Row, IReadOnlyList<TaskResponse> Responses);
+    private sealed record Line(string Key, IReadOnlyList<TaskResponse> Responses);
 }

@@ -111,8 +111,16 @@ public sealed class TaskRunnerTests
         Assert.That(scoring.Count, Is.EqualTo(80 + 60));
         Assert.That(resumed.Tasks[0].Metrics, Is.EqualTo(whole.Tasks[0].Metrics));
 
+        // Fewer rows, then all again; other prompts, then the former ones.
+        Assert.That(TaskRunner.Run(scoring, ["piqa"], options with { Limit = 7 }).Tasks[0].Rows, Is.EqualTo(7));
+        Assert.That(TaskRunner.Run(scoring, ["piqa"], options).Tasks[0].Metrics, Is.EqualTo(whole.Tasks[0].Metrics));
+        Assert.That(scoring.Count, Is.EqualTo(80 + 60));
+        TaskRunner.Run(scoring, ["piqa"], options with { Shots = 1, Limit = 5 });
+        TaskRunner.Run(scoring, ["piqa"], options);
+        Assert.That(scoring.Count, Is.EqualTo(80 + 60 + 10));
+
         TaskRunner.Run(scoring, ["piqa"], options with { ModelIdentity = "another" });
-        Assert.That(scoring.Count, Is.EqualTo(80 + 60 + 80));
+        Assert.That(scoring.Count, Is.EqualTo(80 + 60 + 10 + 80));
     }
 
     [Test]
