@@ -1,5 +1,6 @@
 using Armor.Cuda.Decoding;
 using Armor.Cuda.Interop;
+using Armor.Cuda.SelfTest;
 using Armor.Cuda.Tests.Emulation;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
@@ -66,6 +67,17 @@ internal class EmulatedDecoderTests : DecoderConformanceTests
         Assert.That(model.GenerateTokens([3, 4], options).Count(), Is.EqualTo(4));
         Assert.That((decoder.Recordings, driver.Launches.Contains("armor_select")), Is.EqualTo((0, true)));
         model.Dispose();
+    }
+
+    [TestCase("Llama", 20, "armor_attention_prompt_128")]
+    [TestCase("Llama", 9, "armor_attention_16_8")]
+    [TestCase("Llama", 1, "armor_attention_16_4")]
+    public void PromptsAreAttendedToOnTensorCores(string family, int prompt, string expected)
+    {
+        using var model = Load(Dense(family), TensorElementType.Float32, TensorElementType.Float16);
+        using var session = model.CreateSession();
+        model.ForwardLogits(Tokens(prompt), session, new float[prompt * RandomModel.Vocabulary]);
+        Assert.That(driver.Launches.Where(launch => launch.Contains("attention", StringComparison.Ordinal)).Distinct(), Is.EqualTo(new[] { expected }));
     }
 
     [Test]
