@@ -162,6 +162,23 @@ internal class EmulatedDecoderTests : DecoderConformanceTests
     }
 
     [Test]
+    public void SequencesOfABatchMayGrowAPageAtOnce()
+    {
+        // Each has its table copied by way of the same memory of the machine.
+        using var model = Load(Dense("Llama"));
+        using var one = model.CreateSession();
+        using var other = model.CreateSession();
+        using var alone = model.CreateSession();
+        model.ForwardLogits(Tokens(64), one, []);
+        model.ForwardLogits(Tokens(70)[6..], other, []);
+        model.ForwardLogits(Tokens(64), alone, []);
+        var (batch, expected) = (new float[2 * RandomModel.Vocabulary], new float[RandomModel.Vocabulary]);
+        model.ForwardBatch([one, other], [5, 6], batch);
+        model.ForwardLogits([5], alone, expected);
+        Assert.That(batch[..RandomModel.Vocabulary], Is.EqualTo(expected));
+    }
+
+    [Test]
     public void ACancelledPassLeavesTheSessionAsItWas()
     {
         using var model = Load(Dense("Llama"));
