@@ -8,7 +8,7 @@ namespace Armor.Runtime.Tests.Generation;
 /// <summary>A process of its own: writes which instruction set it has, then the embedded model's logits after a few tokens, as base 64.</summary>
 internal static class LogitsProgram
 {
-    internal static void Main()
+    internal static void Run()
     {
         Console.WriteLine(InstructionSets.NameOf(InstructionSets.Best));
         using var backend = new CpuBackend(new CpuBackendOptions { Threads = 1 });

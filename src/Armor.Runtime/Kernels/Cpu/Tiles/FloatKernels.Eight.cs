@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
 
@@ -7,7 +6,7 @@ namespace Armor.Runtime.Kernels.Cpu.Tiles;
 internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues, TForm>
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Eight(byte* weights, byte* packed, int half, int steps, bool isFirst, float* sums, byte* next)
+    public static void Eight(byte* weights, byte* packed, int half, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         var input = (float*)packed;
         weights += half * 2 * sizeof(TVector);
@@ -26,17 +25,13 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
             {
                 (c, d) = (*(TVector*)weights, *(TVector*)(weights + sizeof(TVector)));
                 weights += 4 * sizeof(TVector);
+                Prefetching.Fetch(ref next, lines);
             }
 
             var end = input + (Math.Min(SectionSteps, steps) * 8 * U);
             do
             {
-                if (Sse.IsSupported)
-                {
-                    Sse.Prefetch1(next);
-                    next += 64;
-                }
-
+                Prefetching.Fetch(ref next, lines);
                 var (v, w) = (LoadValues(weights, 0, 0), LoadValues(weights, 1, 0));
                 Add(LoadInput(input), v, w, c, d, ref a0, ref b0);
                 Add(LoadInput(input + U), v, w, c, d, ref a1, ref b1);

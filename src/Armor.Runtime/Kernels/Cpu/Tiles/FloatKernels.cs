@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
 
@@ -28,7 +27,8 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
         InputStepBytes = U * sizeof(float),
 
         // Measured: eight inputs a group help dense float32 only; for the others four by four are as fast or faster (docs/kernels.md).
-        GroupSize = typeof(TForm) == typeof(RowForm) && typeof(TValues) == typeof(Float32Values) ? TVectors.GroupSize : Math.Min(4, TVectors.GroupSize),
+        GroupSize = typeof(TForm) == typeof(RowForm) && typeof(TValues) == typeof(Float32Values) ? Math.Max(4, TVectors.GroupSize) : 4,
+        HalvesTiles = TVectors.GroupSize == 2,
     };
 
     /// <summary>Bytes of a vector.</summary>
@@ -83,6 +83,12 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void OneByTwoTiles(byte* weights, byte* others, byte* packed, byte* otherPacked, int steps, float* sums)
     {
+        if (TVectors.GroupSize == 2)
+        {
+            OneByTwoTilesInTurns(weights, others, packed, otherPacked, steps, sums);
+            return;
+        }
+
         var input = (float*)packed;
         var otherInput = (float*)otherPacked;
         TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
@@ -143,7 +149,7 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Two(byte* weights, byte* packed, int steps, bool isFirst, float* sums)
+    public static void Two(byte* weights, byte* packed, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         var input = (float*)packed;
         var (a0, a1, a2, a3) = (Start(isFirst, sums, 0), Start(isFirst, sums, 2), Start(isFirst, sums, 4), Start(isFirst, sums, 6));
@@ -155,11 +161,13 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
             {
                 (c0, c1, c2, c3) = (*(TVector*)weights, *(TVector*)(weights + sizeof(TVector)), *(TVector*)(weights + (2 * sizeof(TVector))), *(TVector*)(weights + (3 * sizeof(TVector))));
                 weights += 4 * sizeof(TVector);
+                Prefetching.Fetch(ref next, lines);
             }
 
             var end = input + (Math.Min(SectionSteps, steps) * 2 * U);
             do
             {
+                Prefetching.Fetch(ref next, lines);
                 var (x, y) = (LoadInput(input), LoadInput(input + U));
                 Add(weights, 0, 0, x, y, ref c0, ref a0, ref b0);
                 Add(weights, 1, 0, x, y, ref c1, ref a1, ref b1);
@@ -187,8 +195,15 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Four(byte* weights, byte* packed, int steps, bool isFirst, float* sums, byte* next)
+    public static void Four(byte* weights, byte* packed, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
+        if (TVectors.GroupSize == 2)
+        {
+            next = FourByHalf(weights, packed, steps, isFirst, sums, next, lines / 2);
+            FourByHalf(weights + (2 * sizeof(TVector)), packed, steps, isFirst, sums + (8 * TVectors.Width), next, lines / 2);
+            return;
+        }
+
         var input = (float*)packed;
         var (a0, a1, a2, a3) = (Start(isFirst, sums, 0), Start(isFirst, sums, 4), Start(isFirst, sums, 8), Start(isFirst, sums, 12));
         var (b0, b1, b2, b3) = (Start(isFirst, sums, 1), Start(isFirst, sums, 5), Start(isFirst, sums, 9), Start(isFirst, sums, 13));
@@ -201,17 +216,13 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
             {
                 (c0, c1, c2, c3) = (*(TVector*)weights, *(TVector*)(weights + sizeof(TVector)), *(TVector*)(weights + (2 * sizeof(TVector))), *(TVector*)(weights + (3 * sizeof(TVector))));
                 weights += 4 * sizeof(TVector);
+                Prefetching.Fetch(ref next, lines);
             }
 
             var end = input + (Math.Min(SectionSteps, steps) * 4 * U);
             do
             {
-                if (Sse.IsSupported)
-                {
-                    Sse.Prefetch1(next);
-                    next += 64;
-                }
-
+                Prefetching.Fetch(ref next, lines);
                 var (x, y, z, w) = (LoadInput(input), LoadInput(input + U), LoadInput(input + (2 * U)), LoadInput(input + (3 * U)));
                 Add(weights, 0, 0, x, y, z, w, ref c0, ref a0, ref b0, ref e0, ref f0);
                 Add(weights, 1, 0, x, y, z, w, ref c1, ref a1, ref b1, ref e1, ref f1);

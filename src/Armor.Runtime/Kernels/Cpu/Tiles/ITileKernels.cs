@@ -32,7 +32,9 @@ internal unsafe interface ITileKernels
     /// <param name="steps">As in <see cref="One"/>.</param>
     /// <param name="isFirst">As in <see cref="One"/>.</param>
     /// <param name="sums">[4 vectors, 2 inputs].</param>
-    static abstract void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums);
+    /// <param name="next">What will be wanted after this; fetched ahead. May lie beyond the weight.</param>
+    /// <param name="lines">How many lines of the cache to fetch with each reading: 1, 2 or 4.</param>
+    static abstract void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines);
 
     /// <summary>One tile, four inputs.</summary>
     /// <param name="weights">As in <see cref="One"/>.</param>
@@ -40,8 +42,9 @@ internal unsafe interface ITileKernels
     /// <param name="steps">As in <see cref="One"/>.</param>
     /// <param name="isFirst">As in <see cref="One"/>.</param>
     /// <param name="sums">[4 vectors, 4 inputs].</param>
-    /// <param name="next">What will be wanted after this tile; fetched ahead, a line for each reading of a line. May lie beyond the weight.</param>
-    static abstract void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next);
+    /// <param name="next">As in <see cref="Two"/>.</param>
+    /// <param name="lines">As in <see cref="Two"/>; at least 2 where tiles are halved, of which each half takes one.</param>
+    static abstract void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines);
 
     /// <summary>Half a tile, eight inputs: what is done for each vector of values is done for twice as many inputs as in <see cref="Four"/>.</summary>
     /// <param name="weights">As in <see cref="One"/>.</param>
@@ -50,8 +53,9 @@ internal unsafe interface ITileKernels
     /// <param name="steps">As in <see cref="One"/>.</param>
     /// <param name="isFirst">As in <see cref="One"/>.</param>
     /// <param name="sums">[2 vectors, 8 inputs].</param>
-    /// <param name="next">As in <see cref="Four"/>.</param>
-    static abstract void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next);
+    /// <param name="next">As in <see cref="Two"/>.</param>
+    /// <param name="lines">As in <see cref="Two"/>: 1 or 2.</param>
+    static abstract void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next, int lines);
 
     /// <summary>From sums to results.</summary>
     /// <param name="sums">The first of an input's four vectors.</param>

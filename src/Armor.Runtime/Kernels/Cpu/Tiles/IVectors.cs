@@ -13,7 +13,7 @@ internal unsafe interface IVectors<TVector>
     /// <summary>The number of lanes.</summary>
     static abstract int Width { get; }
 
-    /// <summary>How many inputs of a batch go through a tile together: 2 with 16 registers, 4 with 32, and 8 (through half a tile) for some kernels if they are wide.</summary>
+    /// <summary>How many inputs of a batch go through a whole tile together: 2 with 16 registers, 4 with 32; for some kernels 8 through half a tile if they are wide.</summary>
     static abstract int GroupSize { get; }
 
     static abstract TVector Load(void* source);

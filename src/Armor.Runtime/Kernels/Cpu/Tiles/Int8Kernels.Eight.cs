@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
 
@@ -7,7 +6,7 @@ namespace Armor.Runtime.Kernels.Cpu.Tiles;
 internal readonly unsafe partial struct Int8Kernels<TVector, TVectors>
 {
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next)
+    public static void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         var table = TVectors.PatternTable();
         for (; steps > 0; steps -= SectionSteps, isFirst = false)
@@ -18,18 +17,14 @@ internal readonly unsafe partial struct Int8Kernels<TVector, TVectors>
             input += InputHeader;
             var (p, q) = (*(TVector*)(weights + (half * 2 * V)), *(TVector*)(weights + (half * 2 * V) + V));
             weights += 4 * V;
+            Prefetching.Fetch(ref next, 2 * lines);
             var values = weights + (half * V);
             TVector a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default, a6 = default, a7 = default;
             TVector b0 = default, b1 = default, b2 = default, b3 = default, b4 = default, b5 = default, b6 = default, b7 = default;
             var end = input + (Math.Min(SectionSteps, steps) * 8 * V);
             do
             {
-                if (Sse.IsSupported)
-                {
-                    Sse.Prefetch1(next);
-                    next += 64;
-                }
-
+                Prefetching.Fetch(ref next, lines);
                 var (v, w) = (TVectors.LoadBytes(values), TVectors.LoadBytes(values + (V / 2)));
                 var (c, d) = (TVectors.ControlsOf(p, table), TVectors.ControlsOf(q, table));
                 Add(*(TVector*)(input), v, w, c, d, ref a0, ref b0);

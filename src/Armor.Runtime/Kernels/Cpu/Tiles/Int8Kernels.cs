@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics.X86;
 
 namespace Armor.Runtime.Kernels.Cpu.Tiles;
 
@@ -113,7 +112,7 @@ internal readonly unsafe partial struct Int8Kernels<TVector, TVectors> : ITileKe
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums)
+    public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         var table = TVectors.PatternTable();
         for (; steps > 0; steps -= SectionSteps, isFirst = false)
@@ -124,10 +123,12 @@ internal readonly unsafe partial struct Int8Kernels<TVector, TVectors> : ITileKe
             input += InputHeader;
             var (c0, c1, c2, c3) = (*(TVector*)weights, *(TVector*)(weights + V), *(TVector*)(weights + (2 * V)), *(TVector*)(weights + (3 * V)));
             weights += 4 * V;
+            Prefetching.Fetch(ref next, 2 * lines);
             TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
             var end = input + (Math.Min(SectionSteps, steps) * 2 * V);
             do
             {
+                Prefetching.Fetch(ref next, lines);
                 var (x, y) = (*(TVector*)input, *(TVector*)(input + V));
                 Add(weights, 0, table, x, y, ref c0, ref a0, ref b0);
                 Add(weights, 1, table, x, y, ref c1, ref a1, ref b1);
@@ -146,7 +147,7 @@ internal readonly unsafe partial struct Int8Kernels<TVector, TVectors> : ITileKe
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next)
+    public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
         var table = TVectors.PatternTable();
         for (; steps > 0; steps -= SectionSteps, isFirst = false)
@@ -157,17 +158,13 @@ internal readonly unsafe partial struct Int8Kernels<TVector, TVectors> : ITileKe
             input += InputHeader;
             var (c0, c1, c2, c3) = (*(TVector*)weights, *(TVector*)(weights + V), *(TVector*)(weights + (2 * V)), *(TVector*)(weights + (3 * V)));
             weights += 4 * V;
+            Prefetching.Fetch(ref next, 2 * lines);
             TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
             TVector e0 = default, e1 = default, e2 = default, e3 = default, f0 = default, f1 = default, f2 = default, f3 = default;
             var end = input + (Math.Min(SectionSteps, steps) * 4 * V);
             do
             {
-                if (Sse.IsSupported)
-                {
-                    Sse.Prefetch1(next);
-                    next += 64;
-                }
-
+                Prefetching.Fetch(ref next, lines);
                 var (x, y, z, w) = (*(TVector*)input, *(TVector*)(input + V), *(TVector*)(input + (2 * V)), *(TVector*)(input + (3 * V)));
                 Add(weights, 0, table, x, y, z, w, ref c0, ref a0, ref b0, ref e0, ref f0);
                 Add(weights, 1, table, x, y, z, w, ref c1, ref a1, ref b1, ref e1, ref f1);

@@ -33,5 +33,8 @@ internal sealed record TileShape
     /// <summary>Inputs that go through a tile together.</summary>
     public required int GroupSize { get; init; }
 
+    /// <summary>Whether a group of four inputs goes through half a tile at a time, for want of registers; a group of eight always does.</summary>
+    public bool HalvesTiles { get; init; }
+
     public int VectorBytes => Width * sizeof(float);
 }

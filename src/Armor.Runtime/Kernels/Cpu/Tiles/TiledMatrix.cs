@@ -15,7 +15,7 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
     private const int StepBlock = 128;
     private const int TileBlock = 8;
 
-    // Eight inputs at a time: so many bytes of them, half of the first-level cache, stay there for a block of tiles.
+    // Or a block of tiles while so many bytes of a group of inputs, half of the first-level cache, stay there.
     private const int LargeGroup = 8;
     private const int GroupBytes = 1 << 14;
 
@@ -74,8 +74,15 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
     }
 
     private int StepsAtOnce(int batch)
-        => _groupSize == LargeGroup ? Math.Clamp(GroupBytes / (LargeGroup * Layout.Shape.InputStepBytes), 16, 256)
+        => KeepsInputs(batch) ? Math.Clamp(GroupBytes / (_groupSize * Layout.Shape.InputStepBytes), 16, 256)
             : batch <= SmallBatch ? 2 * StepBlock : StepBlock;
+
+    /// <summary>
+    /// What stays in the first-level cache: a group of inputs while the tiles pass (true) or a tile while the groups do. Measured: the first where half a
+    /// tile is multiplied at a time, and for two inputs where a reading is two steps.
+    /// </summary>
+    private bool KeepsInputs(int batch)
+        => _groupSize == LargeGroup || Layout.Shape.HalvesTiles || (batch == 2 && Layout.Shape.StepsPerRead > 1);
 
     private int Groups(int batch) => (batch + _groupSize - 1) / _groupSize;
 
@@ -84,8 +91,7 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
     {
         var sums = stackalloc float[8 * _width];
 
-        // With 16 registers one stream is all there is room for.
-        var half = _groupSize >= 4 ? (endTile - firstTile) / 2 : 0;
+        var half = (endTile - firstTile) / 2;
         for (var tile = firstTile; tile < firstTile + half; tile++)
         {
             TKernels.OneByTwoTiles(TileAt(tile, 0), TileAt(tile + half, 0), InputOf(tile, input, 1), InputOf(tile + half, input, 1), Layout.Steps, sums);
@@ -107,14 +113,20 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
         var atOnce = StepsAtOnce(batch);
         var groups = Groups(count);
         var tiles = endTile - firstTile;
+        var keepsInputs = KeepsInputs(batch);
+
+        // The first groups fetch between them what is next, no faster than they must: more than memory delivers makes them wait. Two inputs of float32
+        // read a tile from front to back, and leave that to the processor.
+        var all = Math.Max(1, Layout.Shape.ReadBytes / Prefetching.LineBytes);
+        var lines = Math.Max(all / (groups >= 4 ? 4 : groups >= 2 ? 2 : 1), keepsInputs && _groupSize >= 4 ? 2 : 1);
+        var fetches = batch > 2 || keepsInputs;
         for (var step = 0; step < Layout.Steps; step += atOnce)
         {
             var steps = Math.Min(atOnce, Layout.Steps - step);
             var isLast = step + steps == Layout.Steps;
             for (var i = 0; i < tiles * groups; i++)
             {
-                // What stays in the first-level cache: a tile while the groups pass, or a large group while the tiles do.
-                var (tile, group) = _groupSize == LargeGroup ? (i % tiles, i / tiles) : (i / groups, i % groups);
+                var (tile, group) = keepsInputs ? (i % tiles, i / tiles) : (i / groups, i % groups);
                 tile += firstTile;
                 var weights = TileAt(tile, step);
                 var start = firstInput + (group * _groupSize);
@@ -122,24 +134,30 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
                 var room = TileLayout.RoomFor(members);
                 var sums = Layout.Steps > atOnce ? carried + ((((tile - firstTile) * groups) + group) * GroupSums) : own;
                 var x = InputOf(tile, input + (start / _groupSize * Layout.GroupBytes(_groupSize)), room) + Layout.InputSectionAt(step, room);
+
+                // Without anything to fetch, what is there already.
+                var share = (Layout.SectionAt(step + steps) - Layout.SectionAt(step)) * lines / all;
+                var next = weights;
+                if (fetches && group * lines < all)
+                {
+                    next = tile + 1 < endTile && !keepsInputs ? TileAt(tile + 1, step)
+                        : isLast ? TileAt(keepsInputs ? tile + TileBlock : tile + 1, 0)
+                        : TileAt(keepsInputs ? tile : firstTile, step + steps);
+                    next += group * share;
+                }
+
                 if (room == LargeGroup)
                 {
-                    // The first groups of a block of tiles fetch the next block between them, a line a reading.
-                    var next = isLast ? TileAt(tile + TileBlock, 0) : TileAt(tile, step + steps);
-                    var lines = steps / Layout.Shape.StepsPerRead;
-                    next = group < 3 ? next + (group * lines * 128L) : weights;
-                    TKernels.Eight(weights, x, 0, steps, step == 0, sums, next);
-                    TKernels.Eight(weights, x, 1, steps, step == 0, sums + (2 * LargeGroup * _width), group < 3 ? next + (lines * 64L) : weights);
+                    TKernels.Eight(weights, x, 0, steps, step == 0, sums, next, lines / 2);
+                    TKernels.Eight(weights, x, 1, steps, step == 0, sums + (2 * LargeGroup * _width), next + (share / 2), lines / 2);
                 }
                 else if (room == 4)
                 {
-                    // The first groups of a tile fetch the next one between them, a line a reading.
-                    var next = group < 4 ? weights + Layout.TileBytes + (group * (steps / Layout.Shape.StepsPerRead) * 64L) : weights;
-                    TKernels.Four(weights, x, steps, step == 0, sums, next);
+                    TKernels.Four(weights, x, steps, step == 0, sums, next, lines);
                 }
                 else if (room == 2)
                 {
-                    TKernels.Two(weights, x, steps, step == 0, sums);
+                    TKernels.Two(weights, x, steps, step == 0, sums, next, lines);
                 }
                 else
                 {
