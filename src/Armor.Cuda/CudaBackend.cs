@@ -34,11 +34,11 @@ public sealed partial class CudaBackend : KernelBackend
         _options = options ?? new CudaBackendOptions();
         _options.Validate();
         var search = new LibrarySearch(_options.LibraryFolders, _options.PythonPackages);
-        Unavailable = OpenDriver(search, out var driver) ?? CudaDevice.TryOpen(driver!, _options.Device, out _device) ?? OpenCompiler(search, out var compiler)
+        Unavailable = OpenDriver(search, out var driver) ?? CudaDevice.TryOpen(driver!, _options.Device, out _device) ?? OpenCompiler(search, _device!, out var compiler)
             ?? LoadKernels(_device!, compiler!, _options, out _module, out _run);
         if (Unavailable is null)
         {
-            _prefill = OpenPrefill(search);
+            _prefill = OpenPrefill(search, _device!, _libraries);
         }
 
         Name = NameOf(_device, Unavailable);
@@ -198,7 +198,7 @@ public sealed partial class CudaBackend : KernelBackend
         {
             driver = new CudaDriver(handle);
             var version = driver.DriverGetVersion(out var number) == 0 ? new Version(number / 1000, number % 1000 / 10) : null;
-            _libraries.Add(report with { Version = version, Warning = version < new Version(11, 2) ? "older than 11.2, the oldest that we know" : null });
+            _libraries.Add(report with { Version = version, Warning = KnownVersions.WarningOfDriver(version) });
             return null;
         }
         catch (EntryPointNotFoundException exception)
@@ -208,7 +208,7 @@ public sealed partial class CudaBackend : KernelBackend
         }
     }
 
-    private string? OpenCompiler(LibrarySearch search, out IKernelCompiler? compiler)
+    private string? OpenCompiler(LibrarySearch search, CudaDevice device, out IKernelCompiler? compiler)
     {
         compiler = null;
         var (handle, report) = search.Load("NVRTC", LibrarySearch.CompilerNames);
@@ -222,7 +222,7 @@ public sealed partial class CudaBackend : KernelBackend
         {
             var own = new RuntimeCompiler(handle);
             compiler = own;
-            _libraries.Add(report with { Version = own.Version });
+            _libraries.Add(report with { Version = own.Version, Warning = KnownVersions.WarningOfCompiler(own.Version, device.DriverVersion, device.Capability) });
             return null;
         }
         catch (Exception exception) when (exception is EntryPointNotFoundException or CudaException)
@@ -233,7 +233,7 @@ public sealed partial class CudaBackend : KernelBackend
     }
 
     /// <summary>The libraries of large batches. Where one is missing, our own kernels do those too, and the report says why.</summary>
-    private PrefillLibraries? OpenPrefill(LibrarySearch search)
+    internal static PrefillLibraries? OpenPrefill(LibrarySearch search, CudaDevice device, List<CudaLibrary> libraries)
     {
         var (blasHandle, blasReport) = search.Load("cuBLASLt", LibrarySearch.BlasLtNames);
         var (sparseHandle, sparseReport) = search.Load("cuSPARSELt", LibrarySearch.SparseLtNames);
@@ -247,7 +247,7 @@ public sealed partial class CudaBackend : KernelBackend
                 return null;
             }
 
-            var prefill = new PrefillLibraries(sparse, blas, _device!);
+            var prefill = new PrefillLibraries(sparse, blas, device);
             sparseReport = sparseReport with { Version = prefill.SparseVersion, Warning = prefill.SparseWarning };
             return prefill;
         }
@@ -258,7 +258,7 @@ public sealed partial class CudaBackend : KernelBackend
         }
         finally
         {
-            _libraries.AddRange([blasReport, sparseReport]);
+            libraries.AddRange([blasReport, sparseReport]);
         }
     }
 

@@ -24,6 +24,7 @@ public sealed class ArmorChatClient : IChatClient
     private readonly ArmorChatClientOptions _options;
     private readonly ChatClientMetadata _metadata;
     private GenerationSession? _idle;
+    private volatile bool _isDisposed;
 
     /// <summary>Makes a client of a model.</summary>
     /// <param name="model">The model; stays the caller's to dispose of.</param>
@@ -102,13 +103,24 @@ public sealed class ArmorChatClient : IChatClient
             : null;
     }
 
-    /// <summary>Disposes of the model where the client has loaded it.</summary>
+    /// <summary>Gives the memory of what was said back, and disposes of the model where the client has loaded it.</summary>
     public void Dispose()
     {
-        _idle = null;
+        _isDisposed = true;
+        Interlocked.Exchange(ref _idle, null)?.Dispose();
         if (_ownsModel)
         {
             _model.Dispose();
+        }
+    }
+
+    /// <summary>Keeps the session for the next request; one that lay there, or that nobody will come for, gives its memory back, which on a card the collector does not see.</summary>
+    private void Keep(GenerationSession session)
+    {
+        Interlocked.Exchange(ref _idle, session)?.Dispose();
+        if (_isDisposed)
+        {
+            Interlocked.Exchange(ref _idle, null)?.Dispose();
         }
     }
 
@@ -135,7 +147,7 @@ public sealed class ArmorChatClient : IChatClient
         }
         finally
         {
-            _idle = session;
+            Keep(session);
         }
 
         ChatResponseUpdate Response(GenerationUpdate update)

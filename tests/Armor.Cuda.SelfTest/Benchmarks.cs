@@ -12,8 +12,13 @@ namespace Armor.Cuda.SelfTest;
 /// Ours beside NVIDIA's in one process, in rounds: everybody has a turn of some 20 ms in each, another one begins each round. Products are recorded as graphs, so
 /// that the machine's own speed does not count; weights are read from copies beyond the second-level cache.
 /// </summary>
-internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter report)
+internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter report, Aims aims)
 {
+    public const string DenseBlas = "dense, cuBLASLt";
+    public const string Core = "2:4, ours";
+    public const string Layer = "A·S·B, ours";
+    public const string LayerOfLibraries = "A·S·B, libraries";
+
     private const int Block = 128;
 
     private double _bandwidth;
@@ -122,7 +127,7 @@ internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter r
 
     private void Print(int rows, int columns, int batch, List<Contestant> contestants)
     {
-        var dense = contestants.FirstOrDefault(contestant => contestant.Name == Names.DenseBlas);
+        var dense = contestants.FirstOrDefault(contestant => contestant.Name == DenseBlas);
         report.WriteLine($"### {rows}×{columns}, batch {batch}");
         report.WriteLine();
         report.WriteLine("| | µs | shortest | GB/s | of the copy bandwidth | against cuBLASLt dense |");
@@ -130,6 +135,7 @@ internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter r
         foreach (var contestant in contestants)
         {
             var rate = contestant.Bytes / contestant.Microseconds / 1e3;
+            aims.Add((rows, columns), batch, contestant.Name, contestant.Microseconds, rate / _bandwidth);
             var ratio = dense is null ? "" : $"{Number(dense.Microseconds / contestant.Microseconds, "0.00")}×";
             report.WriteLine(
                 $"| {contestant.Name} | {Number(contestant.Microseconds, "0.00")} | {Number(contestant.Shortest, "0.00")} | {Number(rate, "0")} | {Number(100 * rate / _bandwidth, "0")} % | {ratio} |");
@@ -143,20 +149,20 @@ internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter r
         const TensorElementType type = TensorElementType.BFloat16;
         if (backend.Prefill is { } libraries)
         {
-            yield return () => DenseBlas(run, libraries, rows, columns, batch, halves, output);
+            yield return () => MakeDense(run, libraries, rows, columns, batch, halves, output);
         }
 
         yield return () => Ours(run, "dense, ours", () => Synthetic.Dense(run, rows, columns, type), batch, input, output);
-        yield return () => Ours(run, "2:4, ours", () => Synthetic.Core(run, rows, columns, 1, type, false), batch, input, output);
+        yield return () => Ours(run, Core, () => Synthetic.Core(run, rows, columns, 1, type, false), batch, input, output);
         yield return () => Ours(run, "2:4 int8, ours", () => Synthetic.Core(run, rows, columns, 1, type, true), batch, input, output);
-        yield return () => Ours(run, "A·S·B, ours", () => Synthetic.Core(run, rows, columns, Block, type, false), batch, input, output);
+        yield return () => Ours(run, Layer, () => Synthetic.Core(run, rows, columns, Block, type, false), batch, input, output);
         yield return () => Ours(run, "A·S·B int8, ours", () => Synthetic.Core(run, rows, columns, Block, type, true), batch, input, output);
         if (backend.Prefill is { } both)
         {
             yield return () => SparseLibrary(run, both, rows, columns, batch);
             if (batch > 16)
             {
-                yield return () => Layer(run, both, rows, columns, batch, input, output);
+                yield return () => MakeLayer(run, both, rows, columns, batch, input, output);
             }
         }
     }
@@ -217,7 +223,7 @@ internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter r
             name, weights[0].Bytes, copies, copy => weights[copy].Multiply(run, input.Address, batch, output.Address), () => weights.ForEach(weight => weight.Dispose()));
     }
 
-    private Contestant DenseBlas(DeviceRun run, PrefillLibraries libraries, int rows, int columns, int batch, DeviceMemory halves, DeviceMemory output)
+    private Contestant MakeDense(DeviceRun run, PrefillLibraries libraries, int rows, int columns, int batch, DeviceMemory halves, DeviceMemory output)
     {
         var plan = libraries.Blas(new BlockShape(1, rows, columns, batch, SparseLtNumbers.Real16BF, SparseLtNumbers.Real16BF));
         var weights = new List<DeviceMemory> { run.Upload(Synthetic.RowMajor(rows, columns), default) };
@@ -233,7 +239,7 @@ internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter r
         var (best, least) = (0, double.PositiveInfinity);
         for (plan.Algorithm = 0; plan.Algorithm < plan.Algorithms; plan.Algorithm++)
         {
-            var trial = Of(Names.DenseBlas, () => { });
+            var trial = Of(DenseBlas, () => { });
             trial.Warm(run);
             trial.Record(run);
             trial.Measure(run);
@@ -247,7 +253,7 @@ internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter r
         }
 
         plan.Algorithm = best;
-        return Of(Names.DenseBlas, () => weights.ForEach(weight => weight.Dispose()));
+        return Of(DenseBlas, () => weights.ForEach(weight => weight.Dispose()));
 
         Contestant Of(string name, Action release)
             => new(name, weights[0].Bytes, copies, copy => plan.Multiply(run, weights[copy].Address, halves.Address, output.Address), release);
@@ -278,16 +284,11 @@ internal sealed class Benchmarks(CudaBackend backend, bool isQuick, TextWriter r
             });
     }
 
-    private static Contestant Layer(DeviceRun run, PrefillLibraries libraries, int rows, int columns, int batch, DeviceMemory input, DeviceMemory output)
+    private static Contestant MakeLayer(DeviceRun run, PrefillLibraries libraries, int rows, int columns, int batch, DeviceMemory input, DeviceMemory output)
     {
         var own = Synthetic.Core(run, rows, columns, Block, TensorElementType.BFloat16, false);
         var bytes = own.Bytes;
         var product = new LibraryProduct(run, libraries, own);
-        return new Contestant("A·S·B, libraries", bytes, 1, _ => product.Multiply(run, input.Address, batch, output.Address), own.Dispose);
-    }
-
-    private static class Names
-    {
-        public const string DenseBlas = "dense, cuBLASLt";
+        return new Contestant(LayerOfLibraries, bytes, 1, _ => product.Multiply(run, input.Address, batch, output.Address), own.Dispose);
     }
 }

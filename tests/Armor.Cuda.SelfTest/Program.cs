@@ -35,16 +35,20 @@ Console.WriteLine(FormattableString.Invariant(
 Console.WriteLine($"- {DateTime.UtcNow:yyyy-MM-dd}, Armor.Cuda {typeof(CudaBackend).Assembly.GetName().Version}");
 Console.WriteLine();
 
-var isRight = new Conformance(backend, Console.Out).Run(arguments.IsQuick);
+var isRight = new Conformance(backend, Console.Out).Run(arguments.IsQuick) & new ModelConformance(backend, Console.Out).Run();
 if (!arguments.OnlyConformance)
 {
+    var aims = new Aims();
+
     // The model first: it is what all of this is for, should time run out.
-    isRight &= arguments.Layers == 0 || new WholeModel(backend, arguments.Layers, Console.Out).Run();
-    new Benchmarks(backend, arguments.IsQuick, Console.Out).Run();
+    isRight &= arguments.Layers == 0 || new WholeModel(backend, arguments.Layers, Console.Out, aims).Run();
+    new Benchmarks(backend, arguments.IsQuick, Console.Out, aims).Run();
     if (arguments.WithPyTorch && python is not null)
     {
-        python.Measure(arguments.IsQuick, arguments.Device);
+        python.Measure(arguments.IsQuick, arguments.Device, aims);
     }
+
+    aims.Print(Console.Out);
 }
 
 return isRight ? 0 : 1;

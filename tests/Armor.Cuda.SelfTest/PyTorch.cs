@@ -23,7 +23,7 @@ internal sealed record PyTorch(string Packages)
     }
 
     /// <summary>Runs the comparison and prints what it prints.</summary>
-    public void Measure(bool isQuick, int device)
+    public void Measure(bool isQuick, int device, Aims aims)
     {
         var script = Path.Combine(Path.GetTempPath(), $"armor-{Guid.NewGuid():N}.py");
         try
@@ -34,8 +34,9 @@ internal sealed record PyTorch(string Packages)
                 stream.CopyTo(file);
             }
 
-            var (status, output, errors) = Python(300, script, isQuick ? "quick" : "full", $"{device}");
+            var (status, output, errors) = Python(600, script, isQuick ? "quick" : "full", $"{device}");
             Console.WriteLine(output);
+            aims.AddPyTorch(output);
             if (status != 0)
             {
                 Console.WriteLine($"PyTorch gave {status}: {errors.Trim()}");

@@ -6,9 +6,11 @@ namespace Armor.Cuda.SelfTest;
 internal static class RandomWeights
 {
     /// <summary>From −1 to 1.</summary>
-    public static float[] Values(int count, int seed)
+    public static float[] Values(int count, int seed) => Values(new Random(seed), count);
+
+    /// <summary>From −1 to 1.</summary>
+    public static float[] Values(Random random, int count)
     {
-        var random = new Random(seed);
         var values = new float[count];
         for (var i = 0; i < count; i++)
         {

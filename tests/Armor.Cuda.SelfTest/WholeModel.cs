@@ -12,8 +12,11 @@ namespace Armor.Cuda.SelfTest;
 /// A whole model of random weights, dense and factorised, run by the same engine: the prompt, then greedy tokens one by one, of one sequence and of several.
 /// What is measured is the time that a caller sees, copies and waiting included.
 /// </summary>
-internal sealed class WholeModel(CudaBackend backend, int layers, TextWriter report)
+internal sealed class WholeModel(CudaBackend backend, int layers, TextWriter report, Aims aims)
 {
+    public const string Factorised = "A·S·B";
+    public const string Quantised = "A·S·B int8";
+
     private const int Block = 128;
     private const TensorElementType Type = TensorElementType.BFloat16;
 
@@ -73,6 +76,11 @@ internal sealed class WholeModel(CudaBackend backend, int layers, TextWriter rep
 
                     var ofDense = batch == Batches[0] && denseMemory > 0 ? FormattableString.Invariant($"{memory / denseMemory:0.00}") : "";
                     var faster = dense.TryGetValue(batch, out var own) ? FormattableString.Invariant($"{own / token:0.00}×") : "";
+                    if (dense.TryGetValue(batch, out var denseToken))
+                    {
+                        aims.Add(Names[form], batch, denseToken / token, ofDense.Length == 0 ? null : memory / denseMemory);
+                    }
+
                     report.WriteLine(FormattableString.Invariant(
                         $"| {Names[form]} | {weights.Bytes / 1e6:0} | {memory:0} | {ofDense} | {Prompt / prompt:0} | {batch} | {1e3 * token:0.000} | {batch / token:0} | {ReadBytes(weights) / token / 1e9:0} | {faster} |"));
                 }
@@ -96,7 +104,7 @@ internal sealed class WholeModel(CudaBackend backend, int layers, TextWriter rep
         Quantised,
     }
 
-    private static Dictionary<Form, string> Names { get; } = new() { [Form.Dense] = "dense", [Form.Factorised] = "A·S·B", [Form.Quantised] = "A·S·B int8" };
+    private static Dictionary<Form, string> Names { get; } = new() { [Form.Dense] = "dense", [Form.Factorised] = Factorised, [Form.Quantised] = Quantised };
 
     /// <summary>What a token reads: all but the embedding, of which it is a row.</summary>
     private static long ReadBytes(DecoderWeights weights) => weights.Bytes - weights.Embedding.Bytes;

@@ -147,6 +147,7 @@ internal class ExpertKernelTests
     {
         private readonly EmulatedDriver _driver;
         private readonly CudaBackend _backend;
+        private readonly DeviceRun _run;
         private readonly List<DeviceMemory> _owned = [];
 
         public Card()
@@ -158,6 +159,8 @@ internal class ExpertKernelTests
 
             _driver = new EmulatedDriver();
             _backend = new CudaBackend(_driver, new HostCompiler(), new CudaBackendOptions { KernelCacheFolder = null });
+            _run = _backend.Enter(); // nobody else is here
+            _backend.Leave();
         }
 
         public KernelWeight Make(string form, int rows, int columns, int seed)
@@ -196,7 +199,10 @@ internal class ExpertKernelTests
         /// <summary>The emulated card's memory is this machine's.</summary>
         public unsafe T[] Read<T>(nint address, int count)
             where T : unmanaged
-            => new ReadOnlySpan<T>((void*)address, count).ToArray();
+        {
+            _run.Stream.Synchronize();
+            return new ReadOnlySpan<T>((void*)address, count).ToArray();
+        }
 
         public void Dispose()
         {

@@ -1,3 +1,4 @@
+using Armor.Cuda.Devices;
 using Armor.Cuda.Interop;
 using Armor.Cuda.Tests.Emulation;
 using Armor.KernelConformance;
@@ -52,6 +53,58 @@ internal class FailureTests
         using var driver = new EmulatedDriver(capability: 75);
         using var backend = new CudaBackend(driver, new NoCompiler(), new CudaBackendOptions());
         Assert.That(backend.Unavailable, Does.Contain("7.5").And.Contain("8.0"));
+    }
+
+    [TestCase(90, 12020, false)] // recording early launches needs 12.3
+    [TestCase(90, 12030, true)]
+    [TestCase(100, 13000, true)]
+    [TestCase(80, 13000, false)]
+    public void KernelsBeginEarlyOnlyWhereCardAndDriverCan(int capability, int version, bool expected)
+    {
+        using var driver = new EmulatedDriver(capability) { Version = version };
+        if (HostCompiler.Missing is { } reason)
+        {
+            Assert.Ignore(reason);
+        }
+
+        using var backend = Backend(driver);
+        using var weight = backend.PrepareLayer(Generators.RandomLayer(16, 32, 16, 16, 1), TensorElementType.Float16);
+        weight.Multiply(new float[32], 1, new float[16]);
+        Assert.That(driver.EarlyLaunches, Is.EqualTo(expected ? 2 : 0));
+    }
+
+    [TestCase("12.4", "12.8", 80, null)]
+    [TestCase("12.4", "12.8", 90, "12.5")]
+    [TestCase("12.8", "12.4", 90, null)] // one major version of CUDA runs what its minor ones compile
+    [TestCase("13.0", "12.8", 90, "driver")]
+    public void KnownBadCompilersAreWarnedAbout(string compiler, string driver, int capability, string? expected)
+    {
+        var warning = KnownVersions.WarningOfCompiler(new Version(compiler), new Version(driver), capability);
+        Assert.That(warning, expected is null ? Is.Null : Does.Contain(expected));
+    }
+
+    [Test]
+    public void OldDriversAreWarnedAbout()
+        => Assert.That((KnownVersions.WarningOfDriver(new Version(11, 1)), KnownVersions.WarningOfDriver(new Version(11, 2))), Is.EqualTo(("older than 11.2, the oldest that we know", (string?)null)));
+
+    [Test]
+    public void WithoutNvidiasLibrariesTheReportSaysWhereTheyWereLookedFor()
+    {
+        using var driver = new EmulatedDriver();
+        Assert.That(CudaDevice.TryOpen(driver, 0, out var device), Is.Null);
+        var libraries = new List<CudaLibrary>();
+        var nowhere = folder.File("nowhere");
+        var search = new LibrarySearch([nowhere], null);
+        if (CudaBackend.OpenPrefill(search, device!, libraries) is { } found)
+        {
+            found.Dispose();
+            device!.Dispose();
+            Assert.Ignore("This machine has cuBLASLt and cuSPARSELt.");
+        }
+
+        Assert.That(libraries.Select(library => library.Name), Is.EqualTo(new[] { "cuBLASLt", "cuSPARSELt" }));
+        Assert.That(libraries.Where(library => !library.IsFound).SelectMany(library => library.Tried), Has.Some.EqualTo($"{nowhere}: no such folder"));
+        device!.Dispose();
     }
 
     [Test]

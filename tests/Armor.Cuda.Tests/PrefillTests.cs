@@ -25,7 +25,7 @@ internal class PrefillTests
             Assert.Ignore(reason);
         }
 
-        (driver, sparse, blas) = (new EmulatedDriver(), new CheckedSparseLt(), new CheckedBlasLt());
+        (driver, sparse, blas) = (new EmulatedDriver { RunsAtOnce = true }, new CheckedSparseLt(), new CheckedBlasLt());
     }
 
     [TearDown]

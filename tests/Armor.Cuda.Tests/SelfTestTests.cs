@@ -14,12 +14,13 @@ internal class SelfTestTests
             Assert.Ignore(reason);
         }
 
-        using var driver = new EmulatedDriver();
+        using var driver = new EmulatedDriver { RunsAtOnce = true };
         var (sparse, blas) = (new CheckedSparseLt(), new CheckedBlasLt());
         var report = new StringWriter();
+        var aims = new Aims();
         using (var backend = new CudaBackend(driver, new HostCompiler(), new CudaBackendOptions { KernelCacheFolder = null, LibraryBatch = 17 }, sparse, blas))
         {
-            new Benchmarks(backend, isQuick: true, report) { Shapes = [(128, 256)], Batches = [1, 17], CopiedBytes = 1, Rounds = 1 }.Run();
+            new Benchmarks(backend, isQuick: true, report, aims) { Shapes = [(128, 256)], Batches = [1, 17], CopiedBytes = 1, Rounds = 1 }.Run();
         }
 
         Assert.That(driver.Violations.Concat(sparse.Violations).Concat(blas.Violations), Is.Empty);
@@ -30,6 +31,57 @@ internal class SelfTestTests
         {
             Assert.That(text, Does.Contain($"| {row} |"));
         }
+
+        var printed = new StringWriter();
+        aims.Print(printed);
+        Assert.That(printed.ToString(), Does.Match(@"\| 128×256, batch 1: 2:4, ours against dense, cuBLASLt \| ≥ 1\.60× \| \d+\.\d\d× \| (reached|missed) \|"));
+    }
+
+    [Test]
+    public void AimsAreReachedMissedOrNotMeasured()
+    {
+        var aims = new Aims();
+        aims.Add((4096, 4096), 1, Benchmarks.DenseBlas, 16, 0.9);
+        aims.Add((4096, 4096), 1, Benchmarks.Core, 10, 0.86);
+        aims.Add((4096, 4096), 1, Benchmarks.Layer, 11, 0.8);
+        aims.Add((4096, 4096), 2048, Benchmarks.DenseBlas, 100, 0.1);
+        aims.Add((4096, 4096), 2048, Benchmarks.Layer, 79, 0.1);
+        aims.AddPyTorch("| 4096×4096 | 1 | 17.00 | 12.50 | 1.36× |\n| 4096×4096 | 2048 | 90.00 | RuntimeError: no |  |\n");
+        aims.Add(WholeModel.Factorised, 1, 1.45, 0.63);
+        var report = new StringWriter();
+        aims.Print(report);
+        Assert.That(report.ToString().Split(report.NewLine).Skip(4).TakeWhile(line => line.Length > 0), Is.EqualTo(new[]
+        {
+            "| 4096×4096, batch 1: 2:4, ours against dense, cuBLASLt | ≥ 1.60× | 1.60× | reached |",
+            "| 4096×4096, batch 1: 2:4, ours, of the copy bandwidth | ≥ 85 % | 86 % | reached |",
+            "| 4096×4096, batch 1: A·S·B, ours against dense, cuBLASLt | ≥ 1.50× | 1.45× | missed |",
+            "| 4096×4096, batch 1: A·S·B, ours, of the copy bandwidth | ≥ 85 % | 80 % | missed |",
+            "| 4096×4096, batch 1: 2:4, ours against PyTorch's semi-structured tensors | ≥ 1.00× | 1.25× | reached |",
+            "| 4096×4096, batch 2048: A·S·B, ours against dense, cuBLASLt | ≥ 1.25× | 1.27× | reached |",
+            "| 4096×4096, batch 2048: 2:4, ours against PyTorch's semi-structured tensors | ≥ 1.00× |  | not measured |",
+            "| model, one sequence: tokens a second, A·S·B against dense | ≥ 1.40× | 1.45× | reached |",
+            "| model: memory, A·S·B against dense | ≤ 0.62× | 0.63× | missed |",
+            "| model, one sequence: tokens a second, A·S·B int8 against dense | ≥ 1.40× |  | not measured |",
+            "| model: memory, A·S·B int8 against dense | ≤ 0.62× |  | not measured |",
+        }));
+    }
+
+    [Test]
+    public void ModelsAreCheckedToTheirEnd()
+    {
+        if (HostCompiler.Missing is { } reason)
+        {
+            Assert.Ignore(reason);
+        }
+
+        using var driver = new EmulatedDriver();
+        var report = new StringWriter();
+        using (var backend = new CudaBackend(driver, new HostCompiler(), new CudaBackendOptions { KernelCacheFolder = null }))
+        {
+            Assert.That(new ModelConformance(backend, report) { Families = ["Llama", "Qwen3-MoE, one expert of four, raw weights"] }.Run(), Is.True, report.ToString);
+        }
+
+        Assert.That((driver.Held, driver.Violations), Is.EqualTo((0, new List<string>())));
     }
 
     [Test]
@@ -44,8 +96,8 @@ internal class SelfTestTests
         var report = new StringWriter();
         using (var backend = new CudaBackend(driver, new HostCompiler(), new CudaBackendOptions { KernelCacheFolder = null }))
         {
-            var shape = new WholeModel(backend, 1, report).Configuration;
-            var model = new WholeModel(backend, 1, report)
+            var shape = new WholeModel(backend, 1, report, new Aims()).Configuration;
+            var model = new WholeModel(backend, 1, report, new Aims())
             {
                 Configuration = shape with
                 {

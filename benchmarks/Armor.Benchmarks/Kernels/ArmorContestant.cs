@@ -35,8 +35,8 @@ internal sealed class ArmorContestant : Contestant
         return new ArmorContestant(weight, threads, backend => backend.PrepareLayer(layer, WrapperType(type)));
     }
 
-    public static Contestant Layer(KernelCase weight, TensorElementType type, int threads) =>
-        new ArmorContestant(weight, threads, backend => backend.PrepareLayer(SourceOf(weight, type), WrapperType(type)));
+    public static Contestant Layer(KernelCase weight, TensorElementType type, int threads, TensorElementType? wrapperType = null) =>
+        new ArmorContestant(weight, threads, backend => backend.PrepareLayer(SourceOf(weight, type), WrapperType(type), wrapperType));
 
     public override void Begin(float[] input, int batch)
     {

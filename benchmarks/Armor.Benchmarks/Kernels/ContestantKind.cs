@@ -53,19 +53,27 @@ internal sealed record ContestantKind(string Kernel, string Type, Func<KernelCas
     public static ContestantKind LayerInt8 { get; } =
         new("Armor layer", Int8, (weight, threads) => ArmorContestant.Layer(weight, TensorElementType.Int8, threads));
 
+    public static ContestantKind LayerBFloatInt8Wrappers { get; } = new(
+        "Armor layer, int8 wrappers", BFloat, (weight, threads) => ArmorContestant.Layer(weight, TensorElementType.BFloat16, threads, TensorElementType.Int8));
+
+    public static ContestantKind LayerInt8Int8Wrappers { get; } = new(
+        "Armor layer, int8 wrappers", Int8, (weight, threads) => ArmorContestant.Layer(weight, TensorElementType.Int8, threads, TensorElementType.Int8));
+
     /// <summary>All of them.</summary>
     public static IReadOnlyList<ContestantKind> All { get; } =
     [
         TorchSingle, TorchBFloat, OnnxRuntime, TensorPrimitives, DenseSingle, DenseBFloat, DenseInt8, CoreSingle, CoreBFloat, CoreInt8,
-        LayerSingle, LayerBFloat, LayerInt8,
+        LayerSingle, LayerBFloat, LayerInt8, LayerBFloatInt8Wrappers, LayerInt8Int8Wrappers,
     ];
 
     public string Name => $"{Kernel} {Type}";
 
     /// <summary>What rounding to the type costs at most, as a share of the mean square.</summary>
-    private double Tolerance => Type switch { Single => 1e-10, BFloat => 2e-5, _ => 5e-4 };
+    private double Tolerance => (Type, HasInt8Wrappers) switch { (Single, _) => 1e-10, (BFloat, false) => 2e-5, _ => 5e-4 };
 
-    private bool IsLayer => this == LayerSingle || this == LayerBFloat || this == LayerInt8;
+    private bool HasInt8Wrappers => this == LayerBFloatInt8Wrappers || this == LayerInt8Int8Wrappers;
+
+    private bool IsLayer => this == LayerSingle || this == LayerBFloat || this == LayerInt8 || HasInt8Wrappers;
 
     /// <summary>Makes everybody who is to take part, after checking that all of them compute the product, within what their types allow.</summary>
     public static Dictionary<ContestantKind, Contestant> MakeAll(IEnumerable<ContestantKind> kinds, KernelCase weight, int threads)

@@ -58,6 +58,8 @@ internal sealed class KernelReport(
                 Over(ContestantKind.LayerSingle, ContestantKind.CoreSingle);
                 Over(ContestantKind.LayerBFloat, ContestantKind.CoreBFloat);
                 Over(ContestantKind.LayerInt8, ContestantKind.CoreInt8);
+                Over(ContestantKind.LayerBFloatInt8Wrappers, ContestantKind.CoreBFloat);
+                Over(ContestantKind.LayerInt8Int8Wrappers, ContestantKind.CoreInt8);
                 break;
             case >= 16:
                 Fast(ContestantKind.CoreSingle);

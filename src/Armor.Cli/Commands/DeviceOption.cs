@@ -30,10 +30,17 @@ internal static class DeviceOption
     /// <exception cref="UsageException">Threads are asked for as well.</exception>
     internal static int? Read(ParseResult parsed, Option<string> option, Option<int?> threads)
     {
-        TryParse(parsed.GetValue(option) ?? Processor, out int? card);
+        int? card = Read(parsed, option);
         return card is null || parsed.GetValue(threads) is null
             ? card
             : throw new UsageException($"{threads.Name} does not go with {Name} {Card}.");
+    }
+
+    /// <summary>The card that was asked for; null for the processor.</summary>
+    internal static int? Read(ParseResult parsed, Option<string> option)
+    {
+        TryParse(parsed.GetValue(option) ?? Processor, out int? card);
+        return card;
     }
 
     /// <summary>Opens a card.</summary>

@@ -27,18 +27,19 @@ internal static class EvalCommand
             Description = "A second model of the same tokenizer, as a rule the dense one: tells the difference and its standard error.",
             HelpName = "MODEL",
         };
-        const string asRun = "Measure the perplexity of the model as the runtime runs it, on the processor and with the {0} held in this type, instead of in float32; "
+        const string asRun = "Measure the perplexity of the model as the runtime runs it, with the {0} held in this type, instead of in float32; "
             + "a model given by --against keeps its own as stored";
         var types = new HeldTypeOptions(
             string.Format(CultureInfo.InvariantCulture, asRun, "head"), string.Format(CultureInfo.InvariantCulture, asRun, "wrappers of pruned linears"));
-        var command = new Command("eval", "Measures a model's perplexity on a text, or its answers to tasks.") { model, text, count, windows, against };
+        Option<string> device = DeviceOption.Create();
+        var command = new Command("eval", "Measures a model's perplexity on a text, or its answers to tasks.") { model, text, count, windows, against, device };
         foreach (Option option in types.All)
         {
             command.Add(option);
         }
 
         documents.AddTo(command);
-        var tasks = new EvalTasks(against);
+        var tasks = new EvalTasks(against, device);
         tasks.AddTo(command);
         command.Validators.Add(parsed =>
         {
@@ -81,13 +82,14 @@ internal static class EvalCommand
                 DocumentSequences cut = parsed.GetValue(windows) is { } length
                     ? Windows(TextOptions.ReadText(file), tokenizer, length, context, parsed.GetValue(count))
                     : TextCorpus.FitDocuments(documents.ReadDocuments(parsed, file), tokenizer, context, parsed.GetValue(count));
+                int? card = DeviceOption.Read(parsed, device);
                 return (Evaluate(folder, types.Read(parsed)), other is null ? null : Evaluate(other, HeldTypes.Stored), cut);
 
                 PerplexityResult Evaluate(string one, HeldTypes held)
                 {
-                    if (types.AreAsked(parsed))
+                    if (types.AreAsked(parsed) || card is not null)
                     {
-                        using LoadedModel running = LoadedModel.Load(one, threads: null, card: null, held, session.CancellationToken);
+                        using LoadedModel running = LoadedModel.Load(one, threads: null, card, held, session.CancellationToken);
                         return RuntimePerplexity.Measure(running.Model, cut.Sequences, steps, session.CancellationToken);
                     }
 

@@ -10,7 +10,7 @@ using Armor.Runtime.Tokenization;
 namespace Armor.Cli.Commands;
 
 /// <summary><c>armor eval --tasks</c>: a model on tasks, alone or beside another.</summary>
-internal sealed class EvalTasks(Option<string> against)
+internal sealed class EvalTasks(Option<string> against, Option<string> device)
 {
     private readonly Option<string> tasks = new("--tasks")
     {
@@ -32,7 +32,7 @@ internal sealed class EvalTasks(Option<string> against)
     private readonly Option<string> samples = new("--samples") { Description = "Write every row with its prompts and answers, a file a task.", HelpName = "FOLDER" };
     private readonly Option<string> chart = new("--chart") { Description = "Draw the accuracies to a PNG file.", HelpName = "FILE" };
     private readonly Option<string> work = new("--work") { Description = "Keep answers here as they come; the same command goes on from them.", HelpName = "FOLDER" };
-    private readonly Option<int?> workers = Numbers.Integer("--workers", "N", "Questions answered at a time, each on one thread (default: one a processor); 1 answers one at a time on all threads.", minimum: 1);
+    private readonly Option<int?> workers = Numbers.Integer("--workers", "N", "Questions answered at a time, each on one thread (default: one a processor, or one on a card); 1 answers one at a time on all threads.", minimum: 1);
     private readonly Option<bool> torch = new("--torch") { Description = "Score by the TorchSharp model instead of the runtime." };
     private readonly Option<bool> noSharing = new("--no-sharing") { Description = "Give each choice a forward pass of its own, to measure what sharing saves; one at a time with --workers 1." };
 
@@ -55,6 +55,12 @@ internal sealed class EvalTasks(Option<string> against)
         if (parsed.GetValue(torch) && parsed.GetValue(noSharing))
         {
             throw new UsageException("--no-sharing measures the runtime; it does not go with --torch.");
+        }
+
+        int? card = DeviceOption.Read(parsed, device);
+        if (parsed.GetValue(torch) && card is not null)
+        {
+            throw new UsageException($"{DeviceOption.Name} is where the runtime runs; it does not go with --torch.");
         }
 
         var options = new TaskRunOptions
@@ -111,9 +117,10 @@ internal sealed class EvalTasks(Option<string> against)
                 return TaskRunner.Run(scoring, names, own, progress, session.CancellationToken);
             }
 
-            int count = parsed.GetValue(workers) ?? Environment.ProcessorCount;
-            using LoadedModel loaded = LoadedModel.Load(one, count == 1 ? null : 1, card: null, session.CancellationToken);
-            var runtime = new ArmorScoringModel(loaded.Model, count) { SharesPrefixes = !parsed.GetValue(noSharing) };
+            // A card does one pass at a time.
+            int count = parsed.GetValue(workers) ?? (card is null ? Environment.ProcessorCount : 1);
+            using LoadedModel loaded = LoadedModel.Load(one, count == 1 ? null : 1, card, session.CancellationToken);
+            using var runtime = new ArmorScoringModel(loaded.Model, count) { SharesPrefixes = !parsed.GetValue(noSharing) };
             return TaskRunner.Run(runtime, names, own, progress, session.CancellationToken);
         }
     }

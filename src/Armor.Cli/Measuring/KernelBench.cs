@@ -71,12 +71,15 @@ internal sealed class KernelBench(int size, double seconds, CancellationToken ca
             ("armor", "float32", Layer(layer, Single)),
             ("armor", "bfloat16", Layer(layer, BFloat)),
             ("armor", "int8", Layer(quantised, BFloat)),
+            ("armor, int8 wrappers", "bfloat16", Layer(layer, BFloat, TensorElementType.Int8)),
+            ("armor, int8 wrappers", "int8", Layer(quantised, BFloat, TensorElementType.Int8)),
         ];
 
         Preparation Dense(TensorElementType type)
             => backend => backend.PrepareDense(DenseWeightSource.FromMemory(values, side, side), type, cancellationToken);
 
-        Preparation Layer(ArmorLayer weight, TensorElementType type) => backend => backend.PrepareLayer(weight, type, cancellationToken: cancellationToken);
+        Preparation Layer(ArmorLayer weight, TensorElementType type, TensorElementType? wrapperType = null)
+            => backend => backend.PrepareLayer(weight, type, wrapperType, cancellationToken);
     }
 
     /// <summary>The run-time compiles what has run for a while once more, and better: every kernel runs on a small weight first.</summary>

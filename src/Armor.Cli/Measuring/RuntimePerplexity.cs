@@ -26,7 +26,7 @@ internal static class RuntimePerplexity
         }
 
         var watch = Stopwatch.StartNew();
-        var scoring = new ArmorScoringModel(model);
+        using var scoring = new ArmorScoringModel(model);
         List<SequenceNll> sums = [];
         foreach (int[] sequence in sequences)
         {

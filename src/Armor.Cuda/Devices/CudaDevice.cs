@@ -49,7 +49,7 @@ internal sealed unsafe class CudaDevice : IDisposable
     public int Multiprocessors { get; }
 
     /// <summary>Whether a kernel may begin before the one in front has ended: Hopper and later, with a driver that also records it (CUDA 12.3).</summary>
-    public bool CanBeginEarly => Capability >= 90 && DriverVersion >= new Version(12, 3);
+    public bool CanBeginEarly => Capability >= 90 && DriverVersion >= KnownVersions.EarlyBegin;
 
     public long MemoryBytes { get; }
 

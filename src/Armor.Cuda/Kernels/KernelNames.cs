@@ -47,6 +47,9 @@ internal static class KernelNames
     /// <param name="queries">Of a block of threads: 1, 4 or 8.</param>
     public static string Attention(int cacheBits, int queries) => $"armor_attention_{cacheBits}_{queries}";
 
+    /// <param name="most">The largest head: 128 or 256.</param>
+    public static string AttentionOfPrompt(int most) => $"armor_attention_prompt_{most}";
+
     private static IEnumerable<KernelDescription> Describe()
     {
         foreach (var type in new[] { "bf16", "f16" })
@@ -78,6 +81,8 @@ internal static class KernelNames
         yield return Taking<SelectArguments>(Select);
         yield return Taking<ChooseArguments>(Choose);
         yield return Taking<CombineArguments>(Combine);
+        yield return Taking<AttentionArguments>(AttentionOfPrompt(128));
+        yield return Taking<AttentionArguments>(AttentionOfPrompt(256));
         foreach (var bits in new[] { 16, 32 })
         {
             yield return Taking<HeadArguments>(Heads(bits));

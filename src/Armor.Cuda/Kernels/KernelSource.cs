@@ -9,7 +9,7 @@ internal static class KernelSource
     public static readonly string[] Files =
     [
         "platform.cuh", "forms.cuh", "slots.cuh", "parts.cuh", "finish.cuh", "product.cu", "prefill.cu", "input.cu", "rows.cu", "expand.cu", "layer.cu", "heads.cu",
-        "attention.cu", "logits.cu", "experts.cu",
+        "attention.cuh", "attention.cu", "attention_prompt.cu", "logits.cu", "experts.cu",
     ];
 
     /// <summary>All of it, one translation unit.</summary>

@@ -69,7 +69,7 @@ internal struct HeadArguments
     public float Epsilon;
 }
 
-/// <summary>AttentionArguments of attention.cu.</summary>
+/// <summary>AttentionArguments of attention.cuh.</summary>
 [StructLayout(LayoutKind.Sequential)]
 internal struct AttentionArguments
 {

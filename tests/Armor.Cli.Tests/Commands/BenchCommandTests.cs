@@ -19,8 +19,8 @@ public sealed class BenchCommandTests
         Assert.That(bandwidths.Keys, Is.EqualTo(new[] { 1, 2 }));
         Assert.That(bandwidths.Values, Is.All.Positive);
         JsonElement[] rows = [.. result.Json.GetProperty("rows").EnumerateArray()];
-        Assert.That(rows, Has.Length.EqualTo(9 * 4 * 2), "kernels, types, batches, threads");
-        Assert.That(rows.Select(row => row.GetProperty("kernel").GetString()).Distinct(), Is.EqualTo(new[] { "dense", "2:4", "armor" }));
+        Assert.That(rows, Has.Length.EqualTo(11 * 4 * 2), "kernels, types, batches, threads");
+        Assert.That(rows.Select(row => row.GetProperty("kernel").GetString()).Distinct(), Is.EqualTo(new[] { "dense", "2:4", "armor", "armor, int8 wrappers" }));
         Assert.That(rows.Select(row => row.GetProperty("type").GetString()).Distinct(), Is.EqualTo(new[] { "float32", "bfloat16", "int8" }));
         foreach (JsonElement row in rows)
         {

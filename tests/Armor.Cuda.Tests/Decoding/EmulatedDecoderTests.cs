@@ -1,5 +1,6 @@
 using Armor.Cuda.Decoding;
 using Armor.Cuda.Interop;
+using Armor.Cuda.SelfTest;
 using Armor.Cuda.Tests.Emulation;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Generation;
@@ -66,6 +67,17 @@ internal class EmulatedDecoderTests : DecoderConformanceTests
         Assert.That(model.GenerateTokens([3, 4], options).Count(), Is.EqualTo(4));
         Assert.That((decoder.Recordings, driver.Launches.Contains("armor_select")), Is.EqualTo((0, true)));
         model.Dispose();
+    }
+
+    [TestCase("Llama", 20, "armor_attention_prompt_128")]
+    [TestCase("Llama", 9, "armor_attention_16_8")]
+    [TestCase("Llama", 1, "armor_attention_16_4")]
+    public void PromptsAreAttendedToOnTensorCores(string family, int prompt, string expected)
+    {
+        using var model = Load(Dense(family), TensorElementType.Float32, TensorElementType.Float16);
+        using var session = model.CreateSession();
+        model.ForwardLogits(Tokens(prompt), session, new float[prompt * RandomModel.Vocabulary]);
+        Assert.That(driver.Launches.Where(launch => launch.Contains("attention", StringComparison.Ordinal)).Distinct(), Is.EqualTo(new[] { expected }));
     }
 
     [Test]
@@ -147,6 +159,23 @@ internal class EmulatedDecoderTests : DecoderConformanceTests
         }
 
         Assert.That(Distance(found, expected), Is.LessThan(1e-5));
+    }
+
+    [Test]
+    public void SequencesOfABatchMayGrowAPageAtOnce()
+    {
+        // Each has its table copied by way of the same memory of the machine.
+        using var model = Load(Dense("Llama"));
+        using var one = model.CreateSession();
+        using var other = model.CreateSession();
+        using var alone = model.CreateSession();
+        model.ForwardLogits(Tokens(64), one, []);
+        model.ForwardLogits(Tokens(70)[6..], other, []);
+        model.ForwardLogits(Tokens(64), alone, []);
+        var (batch, expected) = (new float[2 * RandomModel.Vocabulary], new float[RandomModel.Vocabulary]);
+        model.ForwardBatch([one, other], [5, 6], batch);
+        model.ForwardLogits([5], alone, expected);
+        Assert.That(batch[..RandomModel.Vocabulary], Is.EqualTo(expected));
     }
 
     [Test]

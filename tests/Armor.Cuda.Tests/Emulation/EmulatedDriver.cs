@@ -7,13 +7,15 @@ namespace Armor.Cuda.Tests.Emulation;
 
 /// <summary>
 /// A driver whose card is this machine: memory between guards, full of what is no number; kernels that run at once, in the emulator. Checks what a card
-/// would not say: writes beyond an allocation, memory given back twice or never, copies outside of it.
+/// would not say: writes beyond an allocation, memory given back twice or never, copies outside of it. Work in the stream is done no earlier than somebody waits for it, so
+/// that memory of the machine which changes too early, or is read too early, gives wrong results.
 /// </summary>
 internal sealed unsafe class EmulatedDriver(int capability = 90, int multiprocessors = 3, long memoryBytes = 1L << 32) : ICudaDriver, IDisposable
 {
     public const int OutOfMemory = 2;
     public const int InvalidValue = 1;
     public const int LaunchFailed = 719;
+    public const int NotWhileRecording = 900;
 
     private const int Guard = 256;
     private const byte GuardByte = 0xA5;
@@ -27,7 +29,10 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
     private readonly Dictionary<nint, string> _functions = [];
     private readonly HashSet<nint> _handles = [];
     private readonly Dictionary<nint, List<Func<int>>> _graphs = [];
+    private readonly Queue<Func<int>> _pending = [];
+    private readonly List<nint> _pendingHost = []; // ends of queued copies that are this machine's
     private List<Func<int>>? _captured;
+    private int _capturingThread;
     private long _lastHandle = 1000;
     private nint _library;
     private string _message = "";
@@ -42,6 +47,15 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
     /// <summary>Allocations, streams and events that nobody has given back.</summary>
     public int Held => _allocations.Count + _hostAllocations.Count + _handles.Count;
 
+    /// <summary>Whether work is done when it is queued: for libraries that do theirs at once.</summary>
+    public bool RunsAtOnce { get; init; }
+
+    /// <summary>As cuDriverGetVersion tells it.</summary>
+    public int Version { get; init; } = 13000;
+
+    /// <summary>Kernels that were allowed to begin before the one in front had ended.</summary>
+    public int EarlyLaunches { get; private set; }
+
     /// <summary>Called before each launch.</summary>
     public Action? Launching { get; set; }
 
@@ -52,7 +66,7 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
 
     public int DriverGetVersion(out int version)
     {
-        version = 13000;
+        version = Version;
         return 0;
     }
 
@@ -116,6 +130,11 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
             return status;
         }
 
+        if (IsForbidden("memory was asked for"))
+        {
+            return NotWhileRecording;
+        }
+
         _ = MemoryGetInfo(out var free, out _);
         if (bytes == 0 || bytes > free)
         {
@@ -140,6 +159,17 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
 
     public int MemoryFree(nint address)
     {
+        if (IsForbidden("memory was given back"))
+        {
+            return NotWhileRecording;
+        }
+
+        if (_pending.Count > 0)
+        {
+            Violations.Add("memory was given back while work was queued");
+            _ = Work();
+        }
+
         lock (_gate)
         {
             if (!_allocations.Remove(address, out var bytes))
@@ -176,10 +206,16 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
     {
         lock (_gate)
         {
-            if (!_hostAllocations.Remove(address))
+            if (!_hostAllocations.Remove(address, out var bytes))
             {
                 Violations.Add($"pinned memory {address} was given back that nobody holds");
                 return InvalidValue;
+            }
+
+            if (_pendingHost.Any(pending => pending >= address && (nuint)(pending - address) < bytes))
+            {
+                Violations.Add("pinned memory was given back while a copy of it was queued");
+                _ = Work();
             }
         }
 
@@ -201,15 +237,26 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
             return InvalidValue;
         }
 
-        NativeMemory.Fill((void*)destination, bytes, value);
-        return 0;
+        return Queue(() =>
+        {
+            NativeMemory.Fill((void*)destination, bytes, value);
+            return 0;
+        });
     }
 
     public int StreamCreate(out nint stream) => Create(out stream);
 
     public int StreamDestroy(nint stream) => Destroy(stream);
 
-    public int StreamSynchronize(nint stream) => _handles.Contains(stream) ? Status(nameof(StreamSynchronize)) : InvalidValue;
+    public int StreamSynchronize(nint stream)
+    {
+        if (!_handles.Contains(stream))
+        {
+            return InvalidValue;
+        }
+
+        return Work() is not 0 and var failed ? failed : Status(nameof(StreamSynchronize));
+    }
 
     public int EventCreate(out nint handle) => Create(out handle);
 
@@ -217,7 +264,7 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
 
     public int EventRecord(nint handle, nint stream) => 0;
 
-    public int EventSynchronize(nint handle) => 0;
+    public int EventSynchronize(nint handle) => Work();
 
     public int EventElapsedTime(out float milliseconds, nint start, nint end)
     {
@@ -271,12 +318,12 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
             return InvalidValue;
         }
 
-        if (_captured is not null)
+        // A launch copies its arguments.
+        var size = KernelNames.All.Single(kernel => kernel.Name == _functions[function]).Bytes;
+        var copy = new ReadOnlySpan<byte>(arguments[0], size).ToArray();
+        if (IsRecording)
         {
-            // A launch copies its arguments.
-            var size = KernelNames.All.Single(kernel => kernel.Name == _functions[function]).Bytes;
-            var copy = new ReadOnlySpan<byte>(arguments[0], size).ToArray();
-            _captured.Add(() =>
+            _captured!.Add(() =>
             {
                 fixed (void* p = copy)
                 {
@@ -288,22 +335,15 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
         }
 
         Launching?.Invoke();
+        EarlyLaunches += mayBeginEarly ? 1 : 0;
         Launches.Add(_functions[function]);
-        var error = stackalloc byte[256];
-        ((delegate* unmanaged<void*, uint, uint, uint, uint, uint, byte*, void>)function)(arguments[0], shape.X, shape.Y, shape.Z, shape.Threads, ++_launches, error);
-        if (*error != 0)
-        {
-            _message = $"{_functions[function]}: {Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(error))}";
-            Violations.Add(_message);
-            return LaunchFailed;
-        }
-
-        return 0;
+        return Queue(() => Run(function, shape, copy));
     }
 
     public int StreamBeginCapture(nint stream)
     {
         _captured = [];
+        _capturingThread = Environment.CurrentManagedThreadId;
         return 0;
     }
 
@@ -372,6 +412,66 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
         }
     }
 
+    private bool IsRecording => _captured is not null && _capturingThread == Environment.CurrentManagedThreadId;
+
+    /// <summary>What a driver does not allow the thread that records.</summary>
+    private bool IsForbidden(string what)
+    {
+        if (IsRecording)
+        {
+            Violations.Add($"{what} while work was recorded");
+        }
+
+        return IsRecording;
+    }
+
+    private int Queue(Func<int> work)
+    {
+        if (IsForbidden("copied or filled"))
+        {
+            return NotWhileRecording;
+        }
+
+        _pending.Enqueue(work);
+        return RunsAtOnce ? Work() : 0;
+    }
+
+    /// <summary>Does what is queued.</summary>
+    private int Work()
+    {
+        if (IsForbidden("waited"))
+        {
+            return NotWhileRecording;
+        }
+
+        var status = 0;
+        _pendingHost.Clear();
+        while (_pending.TryDequeue(out var work))
+        {
+            status = status == 0 ? work() : status;
+        }
+
+        return status;
+    }
+
+    private int Run(nint function, LaunchShape shape, byte[] arguments)
+    {
+        var error = stackalloc byte[256];
+        fixed (void* p = arguments)
+        {
+            ((delegate* unmanaged<void*, uint, uint, uint, uint, uint, byte*, void>)function)(p, shape.X, shape.Y, shape.Z, shape.Threads, ++_launches, error);
+        }
+
+        if (*error != 0)
+        {
+            _message = $"{_functions[function]}: {Encoding.UTF8.GetString(MemoryMarshal.CreateReadOnlySpanFromNullTerminated(error))}";
+            Violations.Add(_message);
+            return LaunchFailed;
+        }
+
+        return 0;
+    }
+
     private int Copy(nint destination, nint source, nuint bytes, nint stream, nint onDevice)
     {
         if (!IsInside(onDevice, bytes) || !_handles.Contains(stream))
@@ -380,8 +480,12 @@ internal sealed unsafe class EmulatedDriver(int capability = 90, int multiproces
             return InvalidValue;
         }
 
-        NativeMemory.Copy((void*)source, (void*)destination, bytes);
-        return 0;
+        _pendingHost.Add(onDevice == destination ? source : destination);
+        return Queue(() =>
+        {
+            NativeMemory.Copy((void*)source, (void*)destination, bytes);
+            return 0;
+        });
     }
 
     private bool IsInside(nint address, nuint bytes)

@@ -12,6 +12,64 @@ inline Word4 load_of_other_block(const Word4* from) { return emulator::read(from
 inline void wait_for_previous_grid() {}
 inline void let_next_grid_begin() {}
 
+/// What is being copied is no number until the copy has been waited for.
+inline void copy_async(Word4* to, const Word4* from, bool is_there)
+{
+    if (reinterpret_cast<uintptr_t>(to) % 16 != 0)
+    {
+        emulator::fail("misaligned copy", to);
+    }
+
+    if (is_there)
+    {
+        emulator::read(from);
+    }
+
+    memset(static_cast<void*>(to), 0xFF, 16);
+    auto& own = emulator::block.fibers[emulator::block.current];
+    own.copies.push_back({ to, is_there ? from : nullptr, own.groups });
+}
+
+inline void commit_copies() { emulator::block.fibers[emulator::block.current].groups++; }
+
+template <int Latest>
+inline void wait_for_copies()
+{
+    auto& own = emulator::block.fibers[emulator::block.current];
+    auto& copies = own.copies;
+    copies.erase(std::remove_if(copies.begin(), copies.end(), [&](const emulator::PendingCopy& copy) {
+        bool is_due = copy.group + Latest < own.groups;
+        if (is_due && copy.from != nullptr)
+        {
+            memcpy(copy.to, copy.from, 16);
+        }
+        else if (is_due)
+        {
+            memset(copy.to, 0, 16);
+        }
+
+        return is_due;
+    }), copies.end());
+}
+
+inline Word4 load_matrices(const Word4* row, u32 is_transposed = 0)
+{
+    auto& own = emulator::block.fibers[emulator::block.current];
+    if (reinterpret_cast<uintptr_t>(row) % 16 != 0)
+    {
+        emulator::fail("misaligned row of a matrix", row);
+    }
+
+    own.row = reinterpret_cast<const uint16_t*>(row);
+    own.selector = is_transposed;
+    own.is_bfloat = 0;
+    emulator::together(emulator::Operation::LoadMatrices);
+    own.selector = 0;
+    return { own.a[0], own.a[1], own.a[2], own.a[3] };
+}
+
+inline Word4 load_matrices_transposed(const Word4* row) { return load_matrices(row, 1); }
+
 inline void block_barrier()
 {
     emulator::block.fibers[emulator::block.current].waits_for_block = true;

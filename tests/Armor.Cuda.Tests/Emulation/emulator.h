@@ -27,7 +27,7 @@
 
 namespace emulator
 {
-    enum class Operation { None, DenseMma, SparseMma, Shuffle };
+    enum class Operation { None, DenseMma, SparseMma, Shuffle, LoadMatrices };
 
 #if defined(__x86_64__)
     // Switching stacks by ucontext asks the system each time, which takes twenty times as long as the rest.
@@ -85,6 +85,9 @@ namespace emulator
     }
 #endif
 
+    /// A copy to shared memory that has begun: it happens when it is waited for, and no earlier.
+    struct PendingCopy { void* to; const void* from; uint32_t group; };
+
     struct Fiber
     {
         Context context;
@@ -93,6 +96,9 @@ namespace emulator
         Operation operation;
         uint32_t a[4], b[4], extra, selector, is_bfloat;
         float sums[4], value;
+        const uint16_t* row;
+        std::vector<PendingCopy> copies;
+        uint32_t groups;
     };
 
     struct Block
@@ -272,6 +278,21 @@ namespace emulator
         }
     }
 
+    /// ldmatrix .x4: matrix m has its rows from lanes 8·m to 8·m + 7.
+    inline void load_matrices(Fiber* lanes, bool is_transposed)
+    {
+        for (int lane = 0; lane < 32; lane++)
+        {
+            for (int m = 0; m < 4; m++)
+            {
+                int row = lane / 4, column = lane % 4 * 2;
+                const uint16_t* first = lanes[8 * m + (is_transposed ? column : row)].row;
+                const uint16_t* second = lanes[8 * m + (is_transposed ? column + 1 : row)].row;
+                lanes[lane].a[m] = first[is_transposed ? row : column] | static_cast<uint32_t>(second[is_transposed ? row : column + 1]) << 16;
+            }
+        }
+    }
+
     /// Waits for the other lanes; the last one to come does the work of all.
     inline void together(Operation operation)
     {
@@ -314,6 +335,10 @@ namespace emulator
                 lanes[i].value = values[i ^ lanes[i].extra];
             }
         }
+        else if (operation == Operation::LoadMatrices)
+        {
+            load_matrices(lanes, own.selector == 1);
+        }
         else
         {
             multiply(lanes, operation == Operation::SparseMma);
@@ -338,6 +363,8 @@ namespace emulator
             fiber.is_done = fiber.waits_for_block = fiber.waits_for_warp = false;
             fiber.operation = Operation::None;
             fiber.selector = 0;
+            fiber.copies.clear();
+            fiber.groups = 0;
             prepare(fiber.context, fiber.stack, enter);
         }
 

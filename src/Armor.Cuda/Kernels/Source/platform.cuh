@@ -108,6 +108,44 @@ ARMOR_DEVICE Word4 load_of_other_block(const Word4* from)
     return v;
 }
 
+/// Where shared memory lies in its own space.
+ARMOR_DEVICE u32 shared_address(const void* pointer)
+{
+    u32 address;
+    asm("{ .reg .u64 wide; cvta.to.shared.u64 wide, %1; cvt.u32.u64 %0, wide; }" : "=r"(address) : "l"(pointer));
+    return address;
+}
+
+/// Begins a copy of sixteen bytes to shared memory, or of zeros. It has ended after wait_for_copies, for the thread that has begun it.
+ARMOR_DEVICE void copy_async(Word4* to, const Word4* from, bool is_there)
+{
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" :: "r"(shared_address(to)), "l"(from), "r"(is_there ? 16 : 0) : "memory");
+}
+
+/// Ends a group of copies.
+ARMOR_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+/// Waits for all groups of this thread but the latest ones.
+template <int Latest>
+ARMOR_DEVICE void wait_for_copies() { asm volatile("cp.async.wait_group %0;" :: "n"(Latest) : "memory"); }
+
+/// Four matrices of 8×8 halves from shared memory; lane l names row l % 8 of matrix l / 8. A lane has of each two neighbours of row lane / 4, or of column lane / 4.
+ARMOR_DEVICE Word4 load_matrices(const Word4* row)
+{
+    Word4 v;
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(shared_address(row)) : "memory");
+    return v;
+}
+
+ARMOR_DEVICE Word4 load_matrices_transposed(const Word4* row)
+{
+    Word4 v;
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+        : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(shared_address(row)) : "memory");
+    return v;
+}
+
 ARMOR_DEVICE void block_barrier() { asm volatile("bar.sync 0;" ::: "memory"); }
 
 /// Adds one and gives what was there; after the last value comes zero again. What the block has written before the barrier in front of this is seen by

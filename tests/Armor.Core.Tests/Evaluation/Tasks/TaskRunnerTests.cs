@@ -87,6 +87,15 @@ public sealed class TaskRunnerTests
     }
 
     [Test]
+    public void ADisposedScorerHasNoSessionsLeft()
+    {
+        using ArmorModel model = ArmorModel.Load(modelFolder);
+        var scoring = new ArmorScoringModel(model, workers: 2);
+        scoring.Dispose();
+        Assert.That(() => scoring.Score([new TokenContinuation(new[] { 1, 2, 3 }, 1)]), Throws.TypeOf<ObjectDisposedException>());
+    }
+
+    [Test]
     public void ARunGoesOnWhereItStoppedAndOnlyForTheSameModel()
     {
         using ArmorModel model = ArmorModel.Load(modelFolder);

@@ -9,7 +9,7 @@ namespace Armor.Core.Evaluation.Tasks.Scoring;
 /// Scores by Armor.Runtime. Each worker has a session; what a continuation has in common with the one that the worker scored before stays in its cache, and a few-shot
 /// prompt that all rows of a task begin with is computed once a worker. For one call at a time.
 /// </summary>
-public sealed class ArmorScoringModel : IScoringModel
+public sealed class ArmorScoringModel : IScoringModel, IDisposable
 {
     private readonly ArmorModel model;
     private readonly Worker[] workers;
@@ -66,6 +66,9 @@ public sealed class ArmorScoringModel : IScoringModel
         return texts;
     }
 
+    /// <summary>Gives the memory of the workers' keys and values back; on a card the collector does not see it. The model stays.</summary>
+    public void Dispose() => Array.ForEach(workers, worker => worker.Dispose());
+
     /// <summary>Does all pieces of a work, each by the worker that is free next.</summary>
     private void Divide(int pieces, CancellationToken cancellationToken, Action<Worker, int> work)
     {
@@ -94,7 +97,7 @@ public sealed class ArmorScoringModel : IScoringModel
         }
     }
 
-    private sealed class Worker(ArmorModel model)
+    private sealed class Worker(ArmorModel model) : IDisposable
     {
         /// <summary>How many rows of logits are held at a time.</summary>
         private const int RowsAtATime = 64;
@@ -135,6 +138,8 @@ public sealed class ArmorScoringModel : IScoringModel
             held = read.ToArray();
             return sum.Score;
         }
+
+        public void Dispose() => session.Dispose();
 
         public string Generate(TokenPrompt prompt, bool sharesPrefixes, CancellationToken cancellationToken)
         {

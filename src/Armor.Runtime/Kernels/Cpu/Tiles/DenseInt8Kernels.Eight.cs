@@ -8,7 +8,8 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Eight(byte* weights, byte* input, int half, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
-        for (; steps > 0; steps -= SectionSteps, isFirst = false)
+        var sectionSteps = SectionSteps;
+        for (; steps > 0; steps -= sectionSteps, isFirst = false)
         {
             var scales = (float*)weights;
             var inputScales = (float*)input;
@@ -17,7 +18,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
             var values = weights + (half * V);
             TVector a0 = default, a1 = default, a2 = default, a3 = default, a4 = default, a5 = default, a6 = default, a7 = default;
             TVector b0 = default, b1 = default, b2 = default, b3 = default, b4 = default, b5 = default, b6 = default, b7 = default;
-            var end = input + (Math.Min(SectionSteps, steps) * 8 * U);
+            var end = input + (Math.Min(sectionSteps, steps) * 8 * U);
             do
             {
                 Prefetching.Fetch(ref next, lines);

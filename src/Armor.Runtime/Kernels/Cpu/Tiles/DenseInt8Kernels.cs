@@ -48,14 +48,15 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void One(byte* weights, byte* input, int steps, bool isFirst, float* sums)
     {
-        for (; steps > 0; steps -= SectionSteps, isFirst = false)
+        var sectionSteps = SectionSteps;
+        for (; steps > 0; steps -= sectionSteps, isFirst = false)
         {
             var scales = (float*)weights;
             var inputScale = TVectors.Broadcast((float*)input);
             weights += ScaleBytes;
             input += InputHeader;
             TVector a0 = default, a1 = default, a2 = default, a3 = default;
-            var end = input + (Math.Min(SectionSteps, steps) * U);
+            var end = input + (Math.Min(sectionSteps, steps) * U);
             do
             {
                 var x = LoadInput(input);
@@ -78,7 +79,8 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void OneByTwoTiles(byte* weights, byte* others, byte* input, byte* otherInput, int steps, float* sums)
     {
-        for (var isFirst = true; steps > 0; steps -= SectionSteps, isFirst = false)
+        var sectionSteps = SectionSteps;
+        for (var isFirst = true; steps > 0; steps -= sectionSteps, isFirst = false)
         {
             var scales = (float*)weights;
             var otherScales = (float*)others;
@@ -89,7 +91,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
             input += InputHeader;
             otherInput += InputHeader;
             TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
-            var end = input + (Math.Min(SectionSteps, steps) * U);
+            var end = input + (Math.Min(sectionSteps, steps) * U);
             do
             {
                 // The two tiles may be of two blocks of a wrapper; those of a dense weight have the same input.
@@ -124,14 +126,15 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Two(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
-        for (; steps > 0; steps -= SectionSteps, isFirst = false)
+        var sectionSteps = SectionSteps;
+        for (; steps > 0; steps -= sectionSteps, isFirst = false)
         {
             var scales = (float*)weights;
             var inputScales = (float*)input;
             weights += ScaleBytes;
             input += InputHeader;
             TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
-            var end = input + (Math.Min(SectionSteps, steps) * 2 * U);
+            var end = input + (Math.Min(sectionSteps, steps) * 2 * U);
             do
             {
                 Prefetching.Fetch(ref next, lines);
@@ -160,7 +163,8 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Four(byte* weights, byte* input, int steps, bool isFirst, float* sums, byte* next, int lines)
     {
-        for (; steps > 0; steps -= SectionSteps, isFirst = false)
+        var sectionSteps = SectionSteps;
+        for (; steps > 0; steps -= sectionSteps, isFirst = false)
         {
             var scales = (float*)weights;
             var inputScales = (float*)input;
@@ -168,7 +172,7 @@ internal readonly unsafe partial struct DenseInt8Kernels<TVector, TVectors, TFor
             input += InputHeader;
             TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
             TVector e0 = default, e1 = default, e2 = default, e3 = default, f0 = default, f1 = default, f2 = default, f3 = default;
-            var end = input + (Math.Min(SectionSteps, steps) * 4 * U);
+            var end = input + (Math.Min(sectionSteps, steps) * 4 * U);
             do
             {
                 Prefetching.Fetch(ref next, lines);

@@ -91,7 +91,8 @@ internal sealed unsafe class TiledMatrix<TKernels, TInputs>(TileLayout layout) :
     {
         var sums = stackalloc float[8 * _width];
 
-        var half = (endTile - firstTile) / 2;
+        // Of the 8-bit loops, 16 registers hold one tile's sums and patterns only.
+        var half = _groupSize > 2 ? (endTile - firstTile) / 2 : 0;
         for (var tile = firstTile; tile < firstTile + half; tile++)
         {
             TKernels.OneByTwoTiles(TileAt(tile, 0), TileAt(tile + half, 0), InputOf(tile, input, 1), InputOf(tile + half, input, 1), Layout.Steps, sums);

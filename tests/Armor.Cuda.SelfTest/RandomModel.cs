@@ -1,9 +1,7 @@
-using Armor.KernelConformance;
 using Armor.Runtime.Checkpoints;
-using Armor.Runtime.Factorization;
 using Armor.Runtime.Models;
 
-namespace Armor.Cuda.Tests.Decoding;
+namespace Armor.Cuda.SelfTest;
 
 /// <summary>Small checkpoints of random numbers, one configuration for each thing that sets the families apart.</summary>
 internal static class RandomModel
@@ -87,29 +85,6 @@ internal static class RandomModel
         return folder;
     }
 
-    /// <summary>Replaces the linears of a dense model, all but every fifth, by random factors, whose blocks are sometimes such as no fragment fits.</summary>
-    public static string WriteFactorised(string dense, string output, TensorElementType? coreType = null)
-    {
-        using var source = CheckpointFolder.Open(dense);
-        string[] linears = [.. ModelShapes.LinearNames(source.Configuration).Where((_, index) => index % 5 != 4)];
-        var seed = 1;
-        ArmorCheckpointWriter.Write(
-            source, output, linears, TensorElementType.Float32, linear =>
-            {
-                var shape = source.GetTensor(linear + ".weight").Shape;
-                return Layer((int)shape[0], (int)shape[1], seed++);
-            },
-            coreType: coreType);
-        return output;
-    }
-
-    private static ArmorLayer Layer(int rows, int columns, int seed)
-    {
-        int?[] blocks = [null, 16, 4];
-        int? Block(int size) => blocks[seed % 3] is { } block && size % block == 0 ? block : null;
-        return Generators.RandomLayer(rows, columns, Block(rows), Block(columns), seed);
-    }
-
     /// <summary>Tensors as the family's files have them.</summary>
     private static IEnumerable<(string Name, IReadOnlyList<long> Shape)> Stored(ModelConfiguration configuration)
     {
@@ -136,6 +111,6 @@ internal static class RandomModel
         var isNorm = tensor.Name.EndsWith("norm.weight", StringComparison.Ordinal);
         var mean = isNorm && !configuration.HasUnitOffsetNorms ? 1f : 0;
         var deviation = isNorm ? 0.2f : tensor.Shape.Count == 1 ? 0.4f : 1.2f / MathF.Sqrt(tensor.Shape[1]);
-        return [.. Generators.Values(random, (int)tensor.ElementCount).Select(value => mean + (deviation * value * 1.7f))];
+        return [.. RandomWeights.Values(random, (int)tensor.ElementCount).Select(value => mean + (deviation * value * 1.7f))];
     }
 }
