@@ -28,8 +28,19 @@ internal readonly unsafe struct Vectors128 : IVectors<Vector128<float>>
     public static Vector128<float> MultiplyAdd(Vector128<float> a, Vector128<float> b, Vector128<float> c) => Vector128.MultiplyAddEstimate(a, b, c);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Vector128<float> Pick(Vector128<float> values, Vector128<float> codes) 
-        => Avx.IsSupported ? Avx.PermuteVar(values, codes.AsInt32()) : Vector128.Shuffle(values, codes.AsInt32() & Vector128.Create(3));
+    public static Vector128<float> Pick(Vector128<float> values, Vector128<float> codes)
+    {
+        if (AdvSimd.Arm64.IsSupported)
+        {
+            // Arm looks single bytes up: the code goes to bits 2 and 3 of each byte of its lane, whose low bits count the bytes.
+            var shifted = Vector128.ShiftLeft(codes.AsUInt32(), 2).AsByte();
+            var spread = AdvSimd.Arm64.VectorTableLookup(shifted, Vector128.Create(0u, 0x04040404, 0x08080808, 0x0C0C0C0C).AsByte());
+            var bytes = AdvSimd.BitwiseSelect(Vector128.Create((byte)0x0C), spread, Vector128.Create(0x03020100u).AsByte());
+            return AdvSimd.Arm64.VectorTableLookup(values.AsByte(), bytes).AsSingle();
+        }
+
+        return Avx.IsSupported ? Avx.PermuteVar(values, codes.AsInt32()) : Vector128.Shuffle(values, codes.AsInt32() & Vector128.Create(3));
+    }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Vector128<float> NextCodes(Vector128<float> codes) => Vector128.ShiftRightLogical(codes.AsUInt32(), 2).AsSingle();
