@@ -90,6 +90,9 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
         }
 
         var input = (float*)packed;
+
+        // Asked for here: at the end of the loop the compiler would inline no more.
+        var stride = TValues.PerLane * U;
         var otherInput = (float*)otherPacked;
         TVector a0 = default, a1 = default, a2 = default, a3 = default, b0 = default, b1 = default, b2 = default, b3 = default;
         TVector c0 = default, c1 = default, c2 = default, c3 = default, d0 = default, d1 = default, d2 = default, d3 = default;
@@ -132,8 +135,8 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
 
                 weights += 4 * sizeof(TVector);
                 others += 4 * sizeof(TVector);
-                input += TValues.PerLane * U;
-                otherInput += TValues.PerLane * U;
+                input += stride;
+                otherInput += stride;
             }
             while (input < end);
         }
@@ -205,6 +208,9 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
         }
 
         var input = (float*)packed;
+
+        // Asked for here: at the end of the loop the compiler would inline no more.
+        var stride = TValues.PerLane * 4 * U;
         var (a0, a1, a2, a3) = (Start(isFirst, sums, 0), Start(isFirst, sums, 4), Start(isFirst, sums, 8), Start(isFirst, sums, 12));
         var (b0, b1, b2, b3) = (Start(isFirst, sums, 1), Start(isFirst, sums, 5), Start(isFirst, sums, 9), Start(isFirst, sums, 13));
         var (e0, e1, e2, e3) = (Start(isFirst, sums, 2), Start(isFirst, sums, 6), Start(isFirst, sums, 10), Start(isFirst, sums, 14));
@@ -239,7 +245,7 @@ internal readonly unsafe partial struct FloatKernels<TVector, TVectors, TValues,
                 }
 
                 weights += 4 * sizeof(TVector);
-                input += TValues.PerLane * 4 * U;
+                input += stride;
             }
             while (input < end);
         }
