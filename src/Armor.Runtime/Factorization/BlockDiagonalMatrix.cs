@@ -1,3 +1,4 @@
+using System.Buffers;
 using Armor.Runtime.Checkpoints;
 
 namespace Armor.Runtime.Factorization;
@@ -104,11 +105,13 @@ public sealed class BlockDiagonalMatrix
     /// <returns>The diagonal.</returns>
     internal float RoundRow(int row, Span<sbyte> whole, Span<float> scales)
     {
-        var values = new float[BlockSize];
+        var rented = ArrayPool<float>.Shared.Rent(BlockSize);
+        var values = rented.AsSpan(0, BlockSize);
         _values.AsSpan(row * BlockSize, BlockSize).CopyTo(values);
         var diagonal = values[row % BlockSize];
         values[row % BlockSize] = 0;
         Int8Rounding.RoundRow(values, Int8Values.WrapperGroupColumns, whole, scales);
+        ArrayPool<float>.Shared.Return(rented);
         return diagonal;
     }
 

@@ -2,11 +2,13 @@ using Armor.KernelConformance;
 using Armor.Runtime.Checkpoints;
 using Armor.Runtime.Factorization;
 using Armor.Runtime.Generation;
+using Armor.Runtime.Kernels;
+using Armor.Runtime.Kernels.Cpu;
 using Armor.Runtime.Models;
 
 namespace Armor.Runtime.Tests.Generation;
 
-/// <summary>Small models whose parts are held in other types than the stored ones, and how far their logits are off.</summary>
+/// <summary>Small models whose parts are held in other types than the stored ones: their logits, what their tokens allocate, and a backend that refuses such types.</summary>
 internal static class HeldTypeModels
 {
     public static readonly int[] Prompt = [3, 30, 7, 7, 0, 36, 12];
@@ -77,4 +79,41 @@ internal static class HeldTypeModels
 
     public static double NormalisedError(float[] found, float[] expected)
         => found.Zip(expected, (one, other) => Math.Pow((double)one - other, 2)).Sum() / expected.Sum(value => (double)value * value);
+
+    /// <summary>Bytes that fifty tokens allocate in a session with room for them.</summary>
+    public static long AllocatedByTokens(string path, ArmorModelOptions options)
+    {
+        using var model = ArmorModel.Load(path, options);
+        var session = model.CreateSession(Tied.ContextLength);
+        var logits = new float[Tied.VocabularySize];
+
+        // Beyond the first page of the cache, whose end makes attention's scratch memory grow.
+        for (var i = 0; i < 70; i++)
+        {
+            model.ForwardLogits(Prompt.AsSpan(i % 7, 1), session, logits);
+        }
+
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var i = 0; i < 50; i++)
+        {
+            model.ForwardLogits(Prompt.AsSpan(i % 7, 1), session, logits);
+        }
+
+        return GC.GetAllocatedBytesForCurrentThread() - before;
+    }
+
+    /// <summary>A backend that says nothing of 8 bits.</summary>
+    public sealed class PlainBackend : KernelBackend
+    {
+        private readonly ReferenceBackend _reference = new();
+
+        public override string Name => "plain";
+
+        protected override KernelWeight PackDense(DenseWeightSource source, TensorElementType elementType, CancellationToken cancellationToken)
+            => _reference.PrepareDense(source, elementType, cancellationToken);
+
+        protected override KernelWeight PackLayer(
+            ArmorLayer layer, TensorElementType elementType, TensorElementType wrapperType, CancellationToken cancellationToken)
+            => _reference.PrepareLayer(layer, elementType, wrapperType, cancellationToken);
+    }
 }
